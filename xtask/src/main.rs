@@ -4,11 +4,13 @@
 //! standard error. Nothing here is part of the product.
 
 mod check;
+mod elf;
 mod init_static;
 mod repo;
 mod up;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Commands for people who work on GO-Docker.
 #[derive(Parser)]
@@ -30,11 +32,18 @@ enum Command {
     Down(up::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Check(args) => check::run(&args),
         Command::InitStatic(args) => init_static::run(&args),
         Command::Up(args) => up::up(&args),
         Command::Down(args) => up::down(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("xtask: {err:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The images of the tests. No registry is asked: each is made from files of this machine.
 
 use super::engine::Engine;
+use crate::elf;
 use crate::repo::{on_path, root, run, stdout_of};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, Permissions};
@@ -40,7 +41,7 @@ fn make(engine: &Engine, image: &str, changes: &[&str], fill: fn(&Path) -> Resul
 
 fn fill_busybox(rootfs: &Path) -> Result<()> {
     let busybox = on_path("busybox").context("busybox is missing: install the package busybox-static")?;
-    if !is_static(&busybox)? {
+    if !elf::is_static(&busybox)? {
         bail!("{} is not static: install the package busybox-static", busybox.display());
     }
     for folder in ["bin", "sbin", "etc", "root", "proc", "sys", "dev", "home", "var", "usr/bin"] {
@@ -67,17 +68,6 @@ fn fill_scratch(rootfs: &Path) -> Result<()> {
         .arg(source))?;
     fs::set_permissions(&program, Permissions::from_mode(0o755))?;
     Ok(())
-}
-
-/// Whether a program needs no dynamic loader. `ldd` exits with 1 for one that is not dynamic.
-///
-/// # Errors
-/// `ldd` cannot be started.
-pub fn is_static(program: &Path) -> Result<bool> {
-    let output = crate::repo::output_of(Command::new("ldd").arg(program).env("LC_ALL", "C"))?;
-    let words = [output.stdout, output.stderr].concat();
-    let words = String::from_utf8_lossy(&words);
-    Ok(words.contains("not a dynamic executable") || words.contains("statically linked"))
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<()> {

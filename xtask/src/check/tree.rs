@@ -1,0 +1,141 @@
+//! Rules about files: which must exist, what must not stand in them, what must be documented or tested.
+
+use super::tracked_files;
+use crate::repo::root;
+use anyhow::Result;
+use std::fs;
+use std::path::Path;
+
+const MUST_EXIST: &[&str] = &[
+    "README.md",
+    "INSTALL.md",
+    "COPYRIGHT",
+    "LICENSE",
+    "CHANGELOG.md",
+    "docs/STATUS.md",
+    "docs/ARCHITECTURE.md",
+    "docs/task-states.md",
+];
+
+/// Written in two parts, so that this file does not hold them.
+const FORBIDDEN_WORDS: &[&str] = &[concat!("to", "do!"), concat!("db", "g!")];
+
+/// Kinds of plugins and the folder of their pages.
+const PAGES: &[(&str, &str)] =
+    &[("executor-", "docs/executors"), ("auth-", "docs/auth"), ("policy-", "docs/policies")];
+
+/// Each file that a reader of the tree is promised and that is not there.
+pub fn missing_files(root: &Path) -> Vec<String> {
+    let missing = MUST_EXIST.iter().filter(|file| !root.join(file).is_file());
+    missing.map(|file| format!("{file} is missing")).collect()
+}
+
+/// Each place in a tracked file where a word stands that is only for the time of writing.
+///
+/// # Errors
+/// The tree is not a git checkout.
+pub fn forbidden_words() -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for file in tracked_files()? {
+        // A binary file, or one that is deleted and not committed yet.
+        let Ok(text) = fs::read_to_string(root().join(&file)) else { continue };
+        faults.extend(words_in(&text).map(|(line, word)| format!("{file}:{line}: {word}")));
+    }
+    Ok(faults)
+}
+
+fn words_in(text: &str) -> impl Iterator<Item = (usize, &'static str)> {
+    text.lines().enumerate().flat_map(|(index, line)| {
+        FORBIDDEN_WORDS.iter().filter(move |word| line.contains(**word)).map(move |word| (index + 1, *word))
+    })
+}
+
+/// Each plugin that no page is about: `executor-docker` needs `docs/executors/docker.md`. Kinds whose plugins are
+/// small may share one page, `docs/auth.md`, with a heading for each.
+pub fn missing_pages(root: &Path, crates: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for name in crates {
+        for (kind, folder) in PAGES {
+            let Some(plugin) = name.strip_prefix(kind) else { continue };
+            let own = format!("{folder}/{plugin}.md");
+            let shared = format!("{folder}.md");
+            let in_shared = *kind != "executor-"
+                && fs::read_to_string(root.join(&shared)).is_ok_and(|text| has_heading(&text, plugin));
+            if !root.join(&own).is_file() && !in_shared {
+                faults.push(format!("{name} has no page: write {own}"));
+            }
+        }
+    }
+    faults
+}
+
+fn has_heading(text: &str, word: &str) -> bool {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let mut words = headings.flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '-'));
+    words.any(|found| found == word)
+}
+
+/// Each sample in `config/` that no test reads. A sample that nobody parses is wrong after the next change.
+///
+/// # Errors
+/// The tree is not a git checkout.
+pub fn untested_samples() -> Result<Vec<String>> {
+    let files = tracked_files()?;
+    let tests = files.iter().filter(|file| file.ends_with(".rs") && !file.starts_with("xtask/"));
+    let tests: Vec<String> = tests.filter_map(|file| fs::read_to_string(root().join(file)).ok()).collect();
+    let samples = files.iter().filter(|file| is_sample(file));
+    let untested = samples.filter(|sample| !tests.iter().any(|text| mentions(text, sample)));
+    Ok(untested.map(|sample| format!("no test mentions {sample}")).collect())
+}
+
+fn is_sample(file: &str) -> bool {
+    let endings = [".ini", ".yaml", ".yml", ".toml", ".json"];
+    file.starts_with("config/") && endings.iter().any(|ending| file.ends_with(ending))
+}
+
+/// By its path, or because the test reads the whole folder.
+fn mentions(text: &str, sample: &str) -> bool {
+    let folder = sample.rsplit_once('/').map_or("", |(folder, _)| folder);
+    text.contains(sample) || (text.contains("read_dir") && text.contains(&format!("/{folder}\"")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_found_with_their_line() {
+        let text = format!("fn a() {{\n    {}()\n}}\n// a todo list\n", FORBIDDEN_WORDS[0]);
+        assert_eq!(words_in(&text).collect::<Vec<_>>(), [(2, FORBIDDEN_WORDS[0])]);
+    }
+
+    #[test]
+    fn a_plugin_needs_its_page() {
+        let tree = tempfile::tempdir().expect("a folder");
+        let crates = ["executor-fake", "auth-local", "god-core"];
+        assert_eq!(missing_pages(tree.path(), &crates).len(), 2);
+        fs::create_dir_all(tree.path().join("docs/executors")).expect("a folder");
+        fs::write(tree.path().join("docs/executors/fake.md"), "").expect("a page");
+        fs::write(tree.path().join("docs/auth.md"), "# Auth\nlocal\n").expect("a page");
+        assert_eq!(missing_pages(tree.path(), &crates), ["auth-local has no page: write docs/auth/local.md"]);
+        fs::write(tree.path().join("docs/auth.md"), "# Auth\n## `local`: passwords of our own\n")
+            .expect("a page");
+        assert_eq!(missing_pages(tree.path(), &crates), [""; 0]);
+    }
+
+    #[test]
+    fn every_promised_file_counts() {
+        let tree = tempfile::tempdir().expect("a folder");
+        assert_eq!(missing_files(tree.path()).len(), MUST_EXIST.len());
+        fs::write(tree.path().join("LICENSE"), "").expect("a file");
+        assert_eq!(missing_files(tree.path()).len(), MUST_EXIST.len() - 1);
+    }
+
+    #[test]
+    fn a_sample_is_tested_by_path_or_by_folder() {
+        assert!(is_sample("config/go-d.ini") && !is_sample("config/systemd/go-d.service"));
+        assert!(mentions("load(\"../../config/go-d.ini\")", "config/go-d.ini"));
+        assert!(mentions("fs::read_dir(root.join(\"../../config\"))", "config/go-d.ini"));
+        assert!(!mentions("fs::read_dir(\"/tmp\")", "config/go-d.ini"));
+    }
+}
