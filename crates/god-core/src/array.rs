@@ -21,7 +21,9 @@ pub struct ArraySpec {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadArray {
     /// It does not follow the grammar.
-    #[error("{0:?} is no array: accepted are N, first:last and first:last:step in integers, then perhaps %limit")]
+    #[error(
+        "{0:?} is no array: accepted are N, first:last and first:last:step in integers, then perhaps %limit"
+    )]
     Grammar(String),
     /// The step is zero or negative.
     #[error("array {0:?}: the step must be at least 1")]

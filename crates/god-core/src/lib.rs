@@ -3,6 +3,7 @@
 //! This crate is pure. It opens nothing, reads no clock and starts no thread: points in time and random numbers
 //! come in as arguments. Everything above it (stores, executors, engine, REST) speaks in these types.
 
+pub mod admission;
 pub mod array;
 pub mod auth;
 pub mod executor;

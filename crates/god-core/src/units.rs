@@ -128,7 +128,9 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), (" 5 ", 5)] {
+        for (text, seconds) in
+            [("90", 90), ("90s", 90), ("15m", 900), ("12h", 43_200), ("7d", 604_800), (" 5 ", 5)]
+        {
             assert_eq!(Seconds::parse(text), Ok(Seconds(seconds)), "{text}");
         }
         for bad in ["", "d", "-1", "1w", "1.5h", "0", "1d2h", "99999999999999999999d", "99999999d", "١"] {

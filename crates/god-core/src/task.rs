@@ -1,0 +1,396 @@
+//! The task document and the one function that moves it.
+
+use crate::executor::{AttemptKey, Cause, Child, Exit, Launch, Run};
+use crate::ids::{NodeName, OpId, Rev, RunRef, TaskId};
+use crate::spec::TaskSpec;
+use crate::state::{
+    Ask, Attempt, BadMove, Event, Outcome, Phase, Ran, TaskState, Wish, WishStatus, outcome_of,
+};
+use crate::units::Timestamp;
+use crate::usage::UsageRecord;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Runs of this task that a node or an engine lost.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Failures {
+    /// How many.
+    pub count: u32,
+    /// On which nodes.
+    pub nodes: Vec<NodeName>,
+    /// The last one's reason.
+    pub reason: Option<String>,
+}
+
+/// How far an array has come; kept by the store together with the children's own transitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Children {
+    /// Children that have a document (the others are pending and exist only in the parent).
+    pub made: u64,
+    /// Children that are over.
+    pub over: u64,
+    /// Of these, how many did not succeed.
+    pub failed: u64,
+}
+
+/// One task: the single truth about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its number.
+    pub id: TaskId,
+    /// For a child of an array: the parent's number.
+    pub parent: Option<TaskId>,
+    /// For a child of an array: its ordinal, 0 is the first.
+    pub ordinal: Option<u64>,
+    /// What was asked for; children share their parent's.
+    pub spec: Arc<TaskSpec>,
+    /// When it was submitted.
+    pub submitted: Timestamp,
+    /// Where it is in its life.
+    pub state: TaskState,
+    /// The last request made of it.
+    pub wish: Option<Wish>,
+    /// Attempts claimed so far.
+    pub attempts: u32,
+    /// Attempts lost to nodes.
+    pub failures: Failures,
+    /// For a parent of an array.
+    pub children: Children,
+    /// Version.
+    pub rev: Rev,
+    /// The write that made this version.
+    pub op: OpId,
+}
+
+impl Task {
+    /// A task as it is right after its submit.
+    #[must_use]
+    pub fn new(id: TaskId, spec: Arc<TaskSpec>, now: Timestamp) -> Task {
+        Task {
+            id,
+            parent: None,
+            ordinal: None,
+            spec,
+            submitted: now,
+            state: TaskState::Pending { since: now, requeued: false, why: None },
+            wish: None,
+            attempts: 0,
+            failures: Failures::default(),
+            children: Children::default(),
+            rev: Rev(0),
+            op: OpId(0),
+        }
+    }
+
+    /// The child with this ordinal, as it is before it was ever written: pending since the parent's submit.
+    /// `None` when this is no array's parent or the ordinal is past its end.
+    #[must_use]
+    pub fn child(&self, ordinal: u64) -> Option<Task> {
+        let array = self.array()?;
+        (ordinal < array.count()).then(|| Task {
+            parent: Some(self.id),
+            ordinal: Some(ordinal),
+            ..Task::new(self.id.child(ordinal), Arc::clone(&self.spec), self.submitted)
+        })
+    }
+
+    /// The array, when this is the parent of one.
+    #[must_use]
+    pub fn array(&self) -> Option<&crate::array::ArraySpec> {
+        if self.parent.is_some() { None } else { self.spec.array.as_ref() }
+    }
+
+    /// The array value of a child.
+    #[must_use]
+    pub fn array_index(&self) -> Option<i64> {
+        self.spec.array.as_ref()?.value(self.ordinal?)
+    }
+
+    /// The state without its data.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.state.phase()
+    }
+
+    /// The live attempt's key and reference.
+    #[must_use]
+    pub fn run(&self) -> Option<Run> {
+        let (attempt, run) = match &self.state {
+            TaskState::Starting { attempt } => (attempt, None),
+            TaskState::Running { attempt, run, .. } => (attempt, run.clone()),
+            _ => return None,
+        };
+        Some(Run { key: AttemptKey { task: self.id, attempt: attempt.number }, run })
+    }
+
+    /// What an executor needs to start the claimed attempt; `None` unless the task is starting.
+    #[must_use]
+    pub fn launch(&self) -> Option<Launch> {
+        let TaskState::Starting { attempt } = &self.state else { return None };
+        Some(Launch {
+            key: AttemptKey { task: self.id, attempt: attempt.number },
+            spec: Arc::clone(&self.spec),
+            child: self.as_child(),
+            node: attempt.node.clone(),
+            ports: attempt.ports.clone(),
+            epoch: attempt.epoch,
+        })
+    }
+
+    /// Place in the array, for a child.
+    #[must_use]
+    pub fn as_child(&self) -> Option<Child> {
+        Some(Child { parent: self.parent?, index: self.array_index()?, array: self.spec.array.clone()? })
+    }
+
+    /// Whether somebody asked for its end and it has not come yet.
+    #[must_use]
+    pub fn kill_wanted(&self) -> bool {
+        self.wish.as_ref().is_some_and(|w| w.ask == Ask::Kill && w.is_open())
+    }
+
+    /// The task after `event`. The version is the next one; `op` is the writer's to set.
+    ///
+    /// # Errors
+    /// [`BadMove`] when the state does not allow the event; the task is unchanged then.
+    pub fn after(&self, event: &Event, now: Timestamp) -> Result<Task, BadMove> {
+        let bad = || BadMove { from: self.phase(), event: event.label() };
+        let mut next = self.clone();
+        next.rev = self.rev.next();
+        match (&self.state, event) {
+            (TaskState::Pending { .. }, Event::Claimed(attempt)) => {
+                let is_parent = self.array().is_some();
+                if is_parent || attempt.number != self.attempts + 1 || self.kill_wanted() {
+                    return Err(bad());
+                }
+                next.attempts = attempt.number;
+                next.wish = None;
+                next.state = TaskState::Starting { attempt: attempt.clone() };
+            }
+            (TaskState::Starting { .. }, Event::Returned { why }) => {
+                next.requeue_or_kill(why.clone(), None, now);
+            }
+            (TaskState::Starting { attempt }, Event::Started { run, since }) => {
+                next.state = TaskState::Running {
+                    attempt: attempt.clone(),
+                    run: run.clone(),
+                    since: *since,
+                    paused: false,
+                };
+            }
+            (TaskState::Starting { attempt } | TaskState::Running { attempt, .. }, Event::Ended(exit)) => {
+                let run = match &self.state {
+                    TaskState::Running { run, .. } => run.clone(),
+                    _ => None,
+                };
+                next.end(attempt, run, exit, now);
+            }
+            (TaskState::Running { attempt, run, since, .. }, Event::Paused | Event::Resumed) => {
+                let paused = matches!(event, Event::Paused);
+                let answers = if paused { Ask::Suspend } else { Ask::Resume };
+                next.state =
+                    TaskState::Running { attempt: attempt.clone(), run: run.clone(), since: *since, paused };
+                if let Some(wish) = next.wish.as_mut().filter(|w| w.ask == answers) {
+                    wish.status = WishStatus::Done;
+                }
+            }
+            (TaskState::Starting { .. } | TaskState::Running { .. }, Event::AskRejected(reason)) => {
+                match next.wish.as_mut() {
+                    Some(wish) if wish.is_open() && wish.ask != Ask::Kill => {
+                        wish.status = WishStatus::Rejected;
+                        wish.reason = Some(reason.clone());
+                    }
+                    _ => return Err(bad()),
+                }
+            }
+            (TaskState::Pending { .. }, Event::Unfolded) if self.array().is_some() => {
+                next.state = TaskState::Gathering { since: now };
+            }
+            (TaskState::Pending { .. } | TaskState::Gathering { .. }, Event::Gathered { failed })
+                if self.array().is_some() =>
+            {
+                let outcome = if self.kill_wanted() {
+                    Outcome::Killed { reason: self.wish.as_ref().and_then(|w| w.reason.clone()) }
+                } else {
+                    Outcome::Gathered { failed: *failed }
+                };
+                next.finish(outcome, None, now);
+            }
+            (TaskState::Pending { .. } | TaskState::Held { .. }, Event::EndedUnstarted(outcome)) => {
+                next.finish(outcome.clone(), None, now);
+            }
+            (TaskState::Starting { attempt }, Event::EndedUnstarted(outcome)) => {
+                let last = ran(attempt, None, None);
+                next.finish(outcome.clone(), Some(last), now);
+            }
+            (TaskState::Pending { .. } | TaskState::Starting { .. }, Event::Poisoned(reason)) => {
+                next.state = TaskState::Held { reason: reason.clone(), since: now };
+            }
+            (TaskState::Over { outcome, at, last }, Event::Archived) => {
+                next.state = TaskState::Archived {
+                    outcome: outcome.clone(),
+                    at: *at,
+                    last: last.clone(),
+                    archived: now,
+                };
+            }
+            _ => return Err(bad()),
+        }
+        Ok(next)
+    }
+
+    /// The task after somebody asked something of it; `None` when nothing changes (it is over, or the same was asked
+    /// before). A request that can not be met is answered at once with a rejected wish.
+    #[must_use]
+    pub fn asked(&self, ask: Ask, reason: Option<&str>, now: Timestamp) -> Option<Task> {
+        if self.phase().is_over() {
+            return None;
+        }
+        if let Some(wish) = &self.wish {
+            if wish.is_open() && (wish.ask == ask || wish.ask == Ask::Kill) {
+                return None;
+            }
+        }
+        let status = match (&self.state, ask) {
+            (TaskState::Pending { .. } | TaskState::Held { .. }, Ask::Kill) => {
+                let mut next = self.clone();
+                next.rev = self.rev.next();
+                next.set_wish(ask, WishStatus::Done, reason, now);
+                next.finish(Outcome::Killed { reason: reason.map(str::to_owned) }, None, now);
+                return Some(next);
+            }
+            (TaskState::Held { .. }, Ask::Reschedule) => {
+                let mut next = self.clone();
+                next.rev = self.rev.next();
+                next.wish = None;
+                next.state = TaskState::Pending { since: now, requeued: true, why: None };
+                return Some(next);
+            }
+            (TaskState::Pending { .. }, Ask::Reschedule) => return None,
+            (TaskState::Pending { .. } | TaskState::Held { .. }, Ask::Suspend | Ask::Resume) => {
+                WishStatus::Rejected
+            }
+            (TaskState::Gathering { .. }, Ask::Suspend | Ask::Resume | Ask::Reschedule) => {
+                WishStatus::Rejected
+            }
+            (TaskState::Running { paused: false, .. } | TaskState::Starting { .. }, Ask::Resume) => {
+                WishStatus::Rejected
+            }
+            (TaskState::Running { paused: true, .. }, Ask::Suspend) => return None,
+            _ => WishStatus::Requested,
+        };
+        let mut next = self.clone();
+        next.rev = self.rev.next();
+        next.set_wish(ask, status, reason, now);
+        Some(next)
+    }
+
+    /// The usage to book for this transition: the attempt that was live in `self` and is not in `next`.
+    #[must_use]
+    pub fn usage_of(&self, next: &Task) -> Option<UsageRecord> {
+        let attempt = self.state.attempt()?;
+        if next.state.attempt().is_some_and(|a| a.number == attempt.number) {
+            return None;
+        }
+        let (started, ended) = match (&self.state, &next.state) {
+            (_, TaskState::Over { last: Some(ran), at, .. }) => (ran.started?, *at),
+            (TaskState::Running { since, .. }, TaskState::Pending { since: ended, .. }) => (*since, *ended),
+            _ => return None,
+        };
+        Some(UsageRecord {
+            key: AttemptKey { task: self.id, attempt: attempt.number },
+            owner: self.spec.owner.id.clone(),
+            project: self.spec.owner.project.clone(),
+            day: ended.day(),
+            cores: self.spec.cores,
+            ram: self.spec.ram,
+            millis: ended.millis_since(started),
+        })
+    }
+
+    fn set_wish(&mut self, ask: Ask, status: WishStatus, reason: Option<&str>, now: Timestamp) {
+        let seq = self.wish.as_ref().map_or(1, |w| w.seq.saturating_add(1));
+        self.wish = Some(Wish { ask, status, seq, at: now, reason: reason.map(str::to_owned) });
+    }
+
+    fn finish(&mut self, outcome: Outcome, last: Option<Ran>, at: Timestamp) {
+        if let Some(wish) = self.wish.as_mut().filter(|w| w.is_open()) {
+            wish.status = if matches!(outcome, Outcome::Killed { .. }) {
+                WishStatus::Done
+            } else {
+                WishStatus::Rejected
+            };
+        }
+        self.state = TaskState::Over { outcome, at, last };
+    }
+
+    /// Back into the queue, unless somebody wants its end.
+    fn requeue_or_kill(&mut self, why: Option<String>, last: Option<Ran>, now: Timestamp) {
+        match &self.wish {
+            Some(wish) if wish.ask == Ask::Kill && wish.is_open() => {
+                let reason = wish.reason.clone();
+                self.finish(Outcome::Killed { reason }, last, now);
+            }
+            _ => {
+                self.wish = None;
+                self.state = TaskState::Pending { since: now, requeued: true, why };
+            }
+        }
+    }
+
+    /// The end of a run: what it means depends on what was wanted and on whose fault it was.
+    fn end(&mut self, attempt: &Attempt, run: Option<RunRef>, exit: &Exit, now: Timestamp) {
+        let started = match &self.state {
+            TaskState::Running { since, .. } => Some(exit.started.unwrap_or(*since)),
+            _ => exit.started,
+        };
+        // Accounting must not go backwards, whatever the executor's clock says.
+        let at = exit.ended.max(started.unwrap_or(exit.ended));
+        let mut last = ran(attempt, run, started);
+        last.cpu_us = exit.cpu_us;
+        last.max_rss = exit.max_rss;
+        let wanted = self.wish.as_ref().filter(|w| w.is_open()).map(|w| w.ask);
+        // A script that had ended by itself before our signal reached it keeps its own result.
+        let by_request = exit.by_request || matches!(exit.cause, Cause::NeverRan | Cause::Lost(_));
+        match (wanted, &exit.cause) {
+            (Some(Ask::Kill), _) if by_request => {
+                let reason = self.wish.as_ref().and_then(|w| w.reason.clone());
+                self.finish(Outcome::Killed { reason }, Some(last), at);
+            }
+            (Some(Ask::Reschedule), _) if by_request => {
+                self.wish = None;
+                self.state = TaskState::Pending { since: at, requeued: true, why: None };
+            }
+            (_, Cause::Lost(reason)) => {
+                let retry = self.failures.count < self.spec.failure_policy;
+                self.failures.count = self.failures.count.saturating_add(1);
+                self.failures.reason = Some(reason.clone());
+                if !self.failures.nodes.contains(&attempt.node) {
+                    self.failures.nodes.push(attempt.node.clone());
+                }
+                if retry {
+                    self.requeue_or_kill(Some(reason.clone()), Some(last), now);
+                } else {
+                    self.finish(Outcome::Lost(reason.clone()), Some(last), at);
+                }
+            }
+            (_, Cause::NeverRan) => self.requeue_or_kill(None, Some(last), now),
+            (_, cause) => {
+                let outcome = if exit.by_request && !matches!(cause, Cause::TimeLimit | Cause::OutOfMemory) {
+                    Outcome::Killed { reason: self.wish.as_ref().and_then(|w| w.reason.clone()) }
+                } else {
+                    outcome_of(cause)
+                };
+                self.finish(outcome, Some(last), at);
+            }
+        }
+    }
+}
+
+fn ran(attempt: &Attempt, run: Option<RunRef>, started: Option<Timestamp>) -> Ran {
+    Ran { attempt: attempt.clone(), run, started, cpu_us: 0, max_rss: crate::units::Bytes(0) }
+}
+
+#[cfg(test)]
+#[path = "task/tests.rs"]
+mod tests;
