@@ -65,7 +65,7 @@ pub fn run(_: &Args) -> Result<()> {
         }
     }
     if !faults.is_empty() {
-        bail!("{} faults\n  {}", faults.len(), faults.join("\n  "));
+        bail!("faults: {}\n  {}", faults.len(), faults.join("\n  "));
     }
     Ok(())
 }
