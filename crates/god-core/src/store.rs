@@ -23,7 +23,7 @@ pub struct NewTask {
     pub spec: Arc<TaskSpec>,
     /// When it was submitted.
     pub submitted: Timestamp,
-    /// The same owner and key give the same task again, never a second one.
+    /// The same owner and key give the same task again, never a second one, as long as that task is stored.
     pub idempotency: Option<String>,
     /// Pending tasks the owner and everybody may have after this submit, children counted; checked with the insert.
     pub limits: PendingLimits,
@@ -54,14 +54,15 @@ pub enum Submitted {
 pub enum Expect {
     /// This version.
     Rev(Rev),
-    /// No document: the first write of an array's child, whose parent must not be over.
+    /// No document: the first write of an array's child. Its parent must not be over; while the end of the parent is
+    /// wanted ([`Task::kill_wanted`]), only a child that is over itself may be written.
     Absent,
 }
 
 /// A mail or event to send once the transition it belongs to is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// `task.attempt.kind`: the same notice is stored once.
+    /// `task.attempt.kind`: while a notice waits, the same one is not stored again.
     pub id: String,
     /// The task.
     pub task: TaskId,
@@ -98,7 +99,8 @@ pub struct Lease {
     pub name: String,
     /// Who holds it.
     pub holder: Holder,
-    /// Grows with every change of holder. A write that carries an old epoch is refused.
+    /// Grows with every change of holder, by whatever step, also after the record was dropped in between. A write that
+    /// carries an old epoch is refused.
     pub epoch: u64,
 }
 
@@ -143,7 +145,8 @@ pub struct ChangeNote {
 pub enum Changes {
     /// What came after, oldest first; empty when nothing did. Ask again from the last one's position.
     Notes(Vec<ChangeNote>),
-    /// The sequence does not reach back that far: scan all active tasks, then go on from here.
+    /// The sequence does not reach back that far, or ends before that position (a backup was put back): scan all
+    /// active tasks, then go on from here.
     TooOld(Seq),
 }
 
@@ -169,7 +172,8 @@ pub struct OverFilter {
     pub limit: Option<usize>,
 }
 
-/// Number of tasks in each phase, by [`Phase::code`]; children of arrays without a document count as pending.
+/// Number of tasks in each phase, by [`Phase::code`]; children of arrays without a document count as pending as long as
+/// their parent is not over, and nowhere after that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts(pub [u64; Phase::ALL.len()]);
 
@@ -222,7 +226,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Writes each change whose expectation holds, all of them durable when this returns; one answer each. With a
     /// lease, nothing is written unless it is still held (checked in the same instant). A parent's `children`
     /// counters follow its children's changes in the same instant and need no change of their own; what a change
-    /// carries in `children` is ignored. A parent can not be made over while a child with a document is not.
+    /// carries in `children` is ignored. A parent can not be made over while a child with a document is not, and what is
+    /// over stays over: such changes are stale. Changes are applied in their order, each sees those before it.
+    /// Identity (parent, ordinal, owner, submit time) is what is stored, whatever a change carries; a changed
+    /// specification is written for a task that is no child, children share their parent's.
     ///
     /// # Errors
     /// [`StoreError`]; `Fenced` when the lease is lost.
@@ -235,7 +242,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     async fn scan(&self, scan: &Scan, after: Option<TaskId>, limit: usize) -> Result<Vec<Task>, StoreError>;
 
-    /// Finished tasks, the newest end first.
+    /// Finished tasks (archived ones too), the newest end first; at the same end the higher id.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -253,7 +260,9 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     async fn made(&self, parent: TaskId) -> Result<Vec<std::ops::Range<u64>>, StoreError>;
 
-    /// Removes a finished task's document (a parent's with its children's); the id is never used again.
+    /// Removes a finished task's document (a parent's with its children's); the id is never used again. Does nothing
+    /// for an unknown task, for one that is not over, and for a child alone, which goes with its parent. What was used
+    /// stays booked.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -285,7 +294,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn leases(&self, prefix: &str) -> Result<Vec<LeaseRecord>, StoreError>;
 
     /// Takes a lease that nobody holds (`found` is `None` when there is no record), or deposes the holder found: only if
-    /// the record still is as it was found, beat included. The epoch grows by one. `None` when somebody was faster.
+    /// the record still is as it was found, beat included. The epoch grows. `None` when somebody was faster.
     ///
     /// # Errors
     /// [`StoreError`].
