@@ -282,7 +282,7 @@ fn status_of(task: &Task, shown: &Shown<'_>, why: Option<&str>) -> Value {
 fn span_text(span: Seconds) -> String {
     let n = span.0;
     for (unit, letter) in [(86_400, 'd'), (3_600, 'h'), (60, 'm')] {
-        if n > 0 && n % unit == 0 {
+        if n > 0 && n.is_multiple_of(unit) {
             return format!("{}{letter}", n / unit);
         }
     }
