@@ -279,6 +279,11 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// [`ExecError`] when it must be tried again.
     async fn forget(&self, finished: &[Finished]) -> Result<(), ExecError>;
 
+    /// How many launches one call of [`Executor::start`] should carry, and how many calls may be under way at once.
+    fn starts(&self) -> Starts {
+        Starts { batch: 256, parallel: 4 }
+    }
+
     /// `None` when the engine cannot pause work.
     fn pausing(&self) -> Option<&dyn Pausing> {
         None
@@ -297,6 +302,15 @@ pub trait Executor: fmt::Debug + Send + Sync {
         }
         words
     }
+}
+
+/// How an executor likes its starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Starts {
+    /// Launches in one call.
+    pub batch: usize,
+    /// Calls under way at once.
+    pub parallel: usize,
 }
 
 /// Pauses and resumes runs.

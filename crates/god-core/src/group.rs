@@ -84,3 +84,15 @@ impl fmt::Display for Shape {
         Ok(())
     }
 }
+
+impl Group {
+    /// A short text that names the group among processes: FNV-1a (Fowler, Noll, Vo), 64 bits, of its contents.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let text = format!("{}\0{}\0{}\0{}", self.owner, self.project, self.shape, self.shape.executor);
+        let hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        format!("{hash:016x}")
+    }
+}

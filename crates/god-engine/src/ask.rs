@@ -1,0 +1,43 @@
+//! Requests on tasks: kill, suspend, resume, reschedule. A request is durable when this returns; watchers make it true.
+
+use god_core::ids::{OpId, TaskId};
+use god_core::state::Ask;
+use god_core::store::{Change, Committed, Store, StoreError};
+use god_core::task::Task;
+use god_core::units::Timestamp;
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// It is stored (or carried out already, where nothing had to be stopped).
+    Stored(Task),
+    /// Nothing to do: the task is over, or the same was asked before.
+    Nothing(Task),
+    /// There is no such task.
+    Unknown,
+}
+
+/// Asks something of a task.
+///
+/// # Errors
+/// [`StoreError`]; the request may be stored all the same, and asking again is safe.
+pub async fn ask(
+    store: &dyn Store,
+    id: TaskId,
+    ask: Ask,
+    reason: Option<&str>,
+    now: Timestamp,
+    mut op: impl FnMut() -> OpId,
+) -> Result<Asked, StoreError> {
+    loop {
+        let Some(task) = store.get(&[id]).await?.pop().flatten() else { return Ok(Asked::Unknown) };
+        let Some(next) = task.asked(ask, reason, now) else { return Ok(Asked::Nothing(task)) };
+        let change = Change::of(&task, next.clone(), op());
+        match store.commit(vec![change], None).await?.first() {
+            Some(Committed::Done) => return Ok(Asked::Stored(next)),
+            // Somebody else moved the task between our read and our write: decide again on what it is now.
+            Some(Committed::Stale) => {}
+            None => return Ok(Asked::Unknown),
+        }
+    }
+}

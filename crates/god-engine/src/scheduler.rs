@@ -1,0 +1,230 @@
+//! The scheduler: follows changes, claims what fits, starts what it claimed, ends arrays whose children are over.
+//!
+//! One acts at a time, under the lease `scheduler`; every claim carries the lease's epoch. Everything it knows can be
+//! read again from the store, and is whenever it takes the lead or an answer of the store was lost.
+
+mod arrays;
+mod feed;
+mod pass;
+mod starts;
+
+use crate::capacity::Capacity;
+use crate::flaw::{self, Flaw};
+use crate::lease::Tenure;
+use crate::pending::Pending;
+use crate::signal::Signal;
+use crate::world::World;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use god_core::executor::{StartError, Started};
+use god_core::ids::TaskId;
+use god_core::store::{Lease, Seq, StoreError};
+use god_core::task::Task;
+use starts::Starting;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// A scheduler process.
+#[derive(Debug)]
+pub struct Scheduler<'a> {
+    world: &'a World,
+    tenure: &'a Tenure,
+    stop: &'a Signal,
+    /// Passes made, for metrics and for the watchdog of the process.
+    beat: &'a Signal,
+}
+
+/// What the acting scheduler knows.
+struct State {
+    lease: Lease,
+    seq: Seq,
+    pending: Pending,
+    capacity: Capacity,
+    /// Claimed tasks not yet seen running, with the time of the last call that should have started them.
+    starting: BTreeMap<TaskId, Starting>,
+    /// Claimed tasks to hand to their executor, in order.
+    to_start: BTreeMap<usize, VecDeque<Task>>,
+    nodes_at: Option<Duration>,
+    reconciled_at: Duration,
+    pins: BTreeMap<String, Option<String>>,
+    maintenance: bool,
+}
+
+/// Calls of executors under way, and the answers not yet handled.
+#[derive(Default)]
+struct Inflight {
+    calls: FuturesUnordered<BoxFuture<'static, StartDone>>,
+    per_executor: BTreeMap<usize, usize>,
+    done: Vec<StartDone>,
+}
+
+struct StartDone {
+    executor: usize,
+    tasks: Vec<Task>,
+    answers: Vec<Result<Started, StartError>>,
+}
+
+impl Inflight {
+    /// Waits for something else while the calls go on.
+    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            if self.calls.is_empty() {
+                return work.await;
+            }
+            match select(work.as_mut(), self.calls.next()).await {
+                Either::Left((out, _)) => return out,
+                Either::Right((Some(done), _)) => self.done.push(done),
+                Either::Right((None, _)) => {}
+            }
+        }
+    }
+}
+
+impl<'a> Scheduler<'a> {
+    /// A scheduler that acts while `tenure` holds, until `stop` is rung. `beat` is rung once a turn.
+    #[must_use]
+    pub fn new(world: &'a World, tenure: &'a Tenure, stop: &'a Signal, beat: &'a Signal) -> Self {
+        Scheduler { world, tenure, stop, beat }
+    }
+
+    /// Works until stopped, then finishes the starts under way.
+    pub async fn run(&self) {
+        let mut state: Option<State> = None;
+        let mut inflight = Inflight::default();
+        while self.stop.rings() == 0 {
+            self.beat.ring();
+            let lease = self.tenure.current(self.world.clock.mono());
+            let known = state.as_ref().map(|s| &s.lease);
+            if lease.is_none() || (known.is_some() && known != lease.as_ref()) {
+                state = None;
+            }
+            let Some(lease) = lease else {
+                let wait = self.world.clock.sleep(self.world.settings.standby_poll / 5);
+                inflight.drive(wait).await;
+                inflight.done.clear();
+                continue;
+            };
+            let turn = self.turn(&mut state, lease.clone(), &mut inflight).await;
+            if let Err(err) = turn {
+                warn!(err = %crate::chain(&err), "scheduler turn failed, reading everything again");
+                if flaw::on(Flaw::ErrorEndsScheduler) {
+                    return;
+                }
+                if matches!(err, StoreError::Fenced(_)) {
+                    self.tenure.lost(&lease);
+                }
+                state = None;
+                inflight.drive(self.world.clock.sleep(self.world.settings.standby_poll)).await;
+            }
+        }
+        while let Some(done) = inflight.calls.next().await {
+            inflight.done.push(done);
+        }
+        if let Some(state) = state.as_mut() {
+            if let Err(err) = self.settle_starts(state, &mut inflight).await {
+                warn!(err = %crate::chain(&err), "answers of the last starts were not stored");
+            }
+        }
+    }
+
+    /// One turn: hear, decide, write, start, wait.
+    async fn turn(
+        &self,
+        state: &mut Option<State>,
+        lease: Lease,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
+        if state.is_none() {
+            let loaded = inflight.drive(self.load(lease)).await?;
+            info!(
+                epoch = loaded.lease.epoch,
+                live = loaded.capacity.n_live(),
+                "scheduler leads"
+            );
+            *state = Some(loaded);
+        }
+        let Some(s) = state.as_mut() else { return Ok(()) };
+        self.hear(s, inflight).await?;
+        self.settle_starts(s, inflight).await?;
+        self.refresh_nodes(s, inflight).await;
+        self.reconcile(s, inflight).await?;
+        self.settle_arrays(s, inflight).await?;
+        let more = if s.maintenance { false } else { self.pass(s, inflight).await? };
+        self.launch(s, inflight);
+        self.pin(s, inflight).await;
+        if !more {
+            self.wait(s, inflight).await;
+        }
+        Ok(())
+    }
+
+    /// Waits for a bell, an answer of an executor, or the next thing due.
+    async fn wait(&self, s: &State, inflight: &mut Inflight) {
+        if !inflight.done.is_empty() {
+            return;
+        }
+        let mono = self.world.clock.mono();
+        let mut until = s.reconciled_at + self.world.settings.reconcile;
+        if let Some(at) = s.nodes_at {
+            until = until.min(at + self.world.settings.nodes_refresh);
+        }
+        if let Some(at) = s.pending.next_unblock(mono) {
+            until = until.min(at);
+        }
+        if let Some(at) = self.next_restart(s) {
+            until = until.min(at);
+        }
+        let span = until.saturating_sub(mono).max(Duration::from_millis(1));
+        let rung = pin!(self.world.store.rung(s.seq));
+        let timer = pin!(self.world.clock.sleep(span.min(self.world.settings.lease_ttl / 6)));
+        let stop = pin!(self.stop.past(0));
+        let outside = select(select(rung, timer), stop);
+        if inflight.calls.is_empty() {
+            outside.await;
+        } else if let Either::Right((Some(done), _)) = select(outside, inflight.calls.next()).await {
+            inflight.done.push(done);
+        }
+    }
+
+    /// Asks the executors for their nodes when it is time; one that does not answer has none.
+    async fn refresh_nodes(&self, s: &mut State, inflight: &mut Inflight) {
+        let mono = self.world.clock.mono();
+        if s.nodes_at.is_some_and(|at| mono < at + self.world.settings.nodes_refresh) {
+            return;
+        }
+        let asked = self.world.executors.iter().map(|e| async move { (e.name().clone(), e.nodes().await) });
+        let answers = inflight.drive(futures::future::join_all(asked)).await;
+        for (name, answer) in answers {
+            match answer {
+                Ok(nodes) => {
+                    let text = serde_json::to_string(&nodes).unwrap_or_default();
+                    s.pins.insert(format!("nodes/{name}"), Some(text));
+                    s.capacity.set_nodes(&name, nodes);
+                }
+                Err(err) => {
+                    warn!(executor = %name, err = %crate::chain(&err), "nodes are not known");
+                    s.capacity.set_nodes(&name, Vec::new());
+                }
+            }
+        }
+        s.nodes_at = Some(mono);
+    }
+
+    /// Writes the texts for other processes that changed, a bounded number at a time.
+    async fn pin(&self, s: &mut State, inflight: &mut Inflight) {
+        let mut notes = Vec::new();
+        while notes.len() < 64 {
+            let Some(note) = s.pins.pop_first() else { break };
+            notes.push(note);
+        }
+        if notes.is_empty() {
+            return;
+        }
+        if let Err(err) = inflight.drive(self.world.store.pin(notes)).await {
+            warn!(err = %crate::chain(&err), "reasons and nodes were not published");
+        }
+    }
+}

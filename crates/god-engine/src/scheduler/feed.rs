@@ -1,0 +1,225 @@
+//! What the scheduler hears: everything at the start, then the sequence of changes.
+
+use super::starts::Starting;
+use super::{Inflight, Scheduler, State};
+use crate::capacity::Capacity;
+use crate::pending::Pending;
+use god_core::ids::TaskId;
+use god_core::spec::AfterPolicy;
+use god_core::state::{Event, Outcome, Phase};
+use god_core::store::{Change, ChangeNote, Changes, Lease, Scan, StoreError};
+use god_core::task::Task;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tracing::info;
+
+/// Documents read in one question.
+const PAGE: usize = 512;
+
+impl Scheduler<'_> {
+    /// Reads all that is not over.
+    pub(super) async fn load(&self, lease: Lease) -> Result<State, StoreError> {
+        let store = &self.world.store;
+        let names = self.world.executors.iter().map(|e| e.name().clone()).collect();
+        let mut state = State {
+            lease,
+            // Taken before the scan: what changes meanwhile is heard again, which does no harm.
+            seq: store.head().await?,
+            pending: Pending::default(),
+            capacity: Capacity::new(names, self.world.settings.ports.clone()),
+            starting: BTreeMap::new(),
+            to_start: BTreeMap::new(),
+            nodes_at: None,
+            reconciled_at: self.world.clock.mono(),
+            pins: BTreeMap::new(),
+            maintenance: self.in_maintenance().await?,
+        };
+        // Parents first, so that their children find them.
+        for phases in [vec![Phase::Gathering], vec![Phase::Starting, Phase::Running], vec![Phase::Pending]] {
+            let scan = Scan::Phases(phases);
+            let mut after = None;
+            loop {
+                let page = store.scan(&scan, after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.id);
+                self.take_in(&mut state, page).await?;
+            }
+        }
+        Ok(state)
+    }
+
+    pub(super) async fn in_maintenance(&self) -> Result<bool, StoreError> {
+        let notes = self.world.store.pinned("maintenance").await?;
+        Ok(notes.iter().any(|(key, value)| key == "maintenance" && value == "on"))
+    }
+
+    /// Reads what changed since the last turn, a bounded part of it.
+    pub(super) async fn hear(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
+        // A burst of submits is taken in before the next pass, but not without end.
+        for _ in 0..8 {
+            let answer = inflight.drive(self.world.store.changes(s.seq, 4 * PAGE)).await?;
+            let notes = match answer {
+                Changes::Notes(notes) => notes,
+                Changes::TooOld(head) => {
+                    info!(seq = head.0, "too far behind the changes, reading everything again");
+                    *s = self.load(s.lease.clone()).await?;
+                    return Ok(());
+                }
+            };
+            let Some(last) = notes.last() else { return Ok(()) };
+            let full = notes.len() >= 4 * PAGE;
+            s.seq = last.seq;
+            let wanted = self.sort_out(s, &notes);
+            for ids in wanted.chunks(PAGE) {
+                let docs = inflight.drive(self.world.store.get(ids)).await?;
+                self.take_in(s, docs.into_iter().flatten().collect()).await?;
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Handles the notes that say enough by themselves; answers the ids whose documents are needed.
+    fn sort_out(&self, s: &mut State, notes: &[ChangeNote]) -> Vec<TaskId> {
+        let mono = self.world.clock.mono();
+        let mut wanted = BTreeSet::new();
+        for note in notes {
+            match note.phase {
+                Phase::Pending => {
+                    self.free(s, note.task, mono);
+                    wanted.insert(note.task);
+                }
+                Phase::Starting => {
+                    if s.capacity.held(note.task).is_none() {
+                        wanted.insert(note.task);
+                    }
+                }
+                Phase::Running => {
+                    s.starting.remove(&note.task);
+                    if s.capacity.held(note.task).is_none() {
+                        wanted.insert(note.task);
+                    }
+                }
+                Phase::Gathering => {
+                    if note.wished {
+                        wanted.insert(note.task);
+                    }
+                }
+                Phase::Held => self.free(s, note.task, mono),
+                Phase::Over => {
+                    wanted.remove(&note.task);
+                    self.free(s, note.task, mono);
+                    if let Some(array) = note.parent.and_then(|p| s.pending.array_mut(p)) {
+                        array.over += 1;
+                    }
+                    s.pending.drop_array(note.task);
+                    wanted.extend(s.pending.released_by(note.task));
+                }
+                Phase::Archived => {}
+            }
+        }
+        wanted.into_iter().collect()
+    }
+
+    /// A task holds no room any more.
+    fn free(&self, s: &mut State, id: TaskId, mono: std::time::Duration) {
+        s.starting.remove(&id);
+        if let Some(held) = s.capacity.give(id, mono, self.world.settings.short_run) {
+            if let Some(parent) = held.parent {
+                s.pending.child_live(parent, -1);
+            }
+        }
+    }
+
+    /// Puts documents where they belong.
+    async fn take_in(&self, s: &mut State, docs: Vec<Task>) -> Result<(), StoreError> {
+        let mono = self.world.clock.mono();
+        let parents = self.parents_of(&docs).await?;
+        let mut skipped = Vec::new();
+        for task in docs {
+            match task.phase() {
+                Phase::Starting | Phase::Running => {
+                    if s.capacity.held(task.id).is_none() {
+                        s.capacity.take(&task, mono);
+                        if let Some(parent) = task.parent {
+                            s.pending.child_live(parent, 1);
+                        }
+                    }
+                    if task.phase() == Phase::Starting && !s.starting.contains_key(&task.id) {
+                        // Claimed by a scheduler before us, or by us before an answer was lost: start it (again). The
+                        // same attempt never makes two runs.
+                        s.starting.insert(task.id, Starting::due(mono));
+                    }
+                }
+                Phase::Gathering => {
+                    let made = if s.pending.array(task.id).is_some() {
+                        Vec::new()
+                    } else {
+                        self.world.store.made(task.id).await?
+                    };
+                    s.pending.add(task, made);
+                }
+                Phase::Pending => match self.readiness(&task, &parents) {
+                    Ready::Now => s.pending.add(task, Vec::new()),
+                    Ready::After(waits) => s.pending.wait(task.id, &waits),
+                    Ready::Never(why) => skipped.push((task, why)),
+                },
+                Phase::Held | Phase::Over | Phase::Archived => {}
+            }
+        }
+        for (task, why) in skipped {
+            self.skip(s, task, why).await?;
+        }
+        Ok(())
+    }
+
+    /// Documents of the tasks that the pending ones among `docs` wait for.
+    async fn parents_of(&self, docs: &[Task]) -> Result<HashMap<TaskId, Option<Task>>, StoreError> {
+        let ids: BTreeSet<TaskId> = docs
+            .iter()
+            .filter(|t| t.phase() == Phase::Pending)
+            .flat_map(|t| t.spec.after.iter().copied())
+            .collect();
+        let ids: Vec<TaskId> = ids.into_iter().collect();
+        let mut found = HashMap::new();
+        for page in ids.chunks(PAGE) {
+            let docs = self.world.store.get(page).await?;
+            found.extend(page.iter().copied().zip(docs));
+        }
+        Ok(found)
+    }
+
+    fn readiness(&self, task: &Task, parents: &HashMap<TaskId, Option<Task>>) -> Ready {
+        let mut waits = Vec::new();
+        for id in &task.spec.after {
+            // A parent that was purged counts as over.
+            let Some(Some(parent)) = parents.get(id) else { continue };
+            match parent.state.outcome() {
+                None => waits.push(*id),
+                Some(outcome) if task.spec.after_policy == AfterPolicy::Ok && !outcome.is_success() => {
+                    return Ready::Never(format!("Task {id} did not succeed: {outcome}"));
+                }
+                Some(_) => {}
+            }
+        }
+        if waits.is_empty() { Ready::Now } else { Ready::After(waits) }
+    }
+
+    /// Ends a task whose parents did not succeed.
+    async fn skip(&self, s: &State, task: Task, why: String) -> Result<(), StoreError> {
+        let now = self.world.clock.now();
+        let Ok(next) = task.after(&Event::EndedUnstarted(Outcome::Skipped(why)), now) else { return Ok(()) };
+        let change = Change::of(&task, next, self.world.ops.next());
+        // Stale: somebody else moved it, and we hear of that.
+        self.world.store.commit(vec![change], Some(&s.lease)).await?;
+        Ok(())
+    }
+}
+
+/// Whether a pending task may be tried.
+enum Ready {
+    Now,
+    After(Vec<TaskId>),
+    Never(String),
+}

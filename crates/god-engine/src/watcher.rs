@@ -1,0 +1,245 @@
+//! The watcher: sees runs start and end, makes requests true, and compares documents with the world.
+//!
+//! Any number of watchers share the live tasks: a rendezvous hash over the live members says who acts for a task, and the
+//! versioned write decides where two disagree. What an executor can not say (`Unknown`) never changes a state.
+
+mod members;
+mod orphans;
+mod sight;
+mod wishes;
+
+use crate::flaw::{self, Flaw};
+use crate::lease::Tenure;
+use crate::moves;
+use crate::signal::Signal;
+use crate::world::World;
+use futures::future::{BoxFuture, Either, select};
+use futures::stream::{FuturesUnordered, StreamExt};
+use god_core::executor::{Abandon, EventStream, ExecError, Finished, RunEvent, Seen};
+use god_core::ids::TaskId;
+use god_core::spec::Output;
+use god_core::state::{Event, Phase, TaskState};
+use god_core::store::{Lease, Seq, StoreError};
+use god_core::task::Task;
+use members::Members;
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::time::Duration;
+use tracing::{info, warn};
+
+/// A watcher process.
+#[derive(Debug)]
+pub struct Watcher<'a> {
+    world: &'a World,
+    tenure: &'a Tenure,
+    stop: &'a Signal,
+    beat: &'a Signal,
+}
+
+/// One live task as this watcher knows it.
+#[derive(Debug)]
+struct Watched {
+    task: Task,
+    /// When its executor first said that there is no such run, without a word to the contrary since.
+    absent_since: Option<Duration>,
+    /// When its open request was last worked on.
+    acted_at: Option<Duration>,
+}
+
+/// What the watcher knows.
+struct State {
+    lease: Lease,
+    seq: Seq,
+    members: Members,
+    live: BTreeMap<TaskId, Watched>,
+    /// Starts seen and not yet written, because many tasks are so short that their end is about to come.
+    held: BTreeMap<TaskId, (Duration, Vec<Event>)>,
+    /// Ended attempts whose leftovers are to be removed, by executor.
+    finished: BTreeMap<usize, Vec<Finished>>,
+    /// Unknown runs of ours, with the time they were first seen.
+    strangers: BTreeMap<(usize, god_core::executor::AttemptKey), Duration>,
+    reconciled_at: Option<Duration>,
+    /// Ends written lately, to tell a busy time from a quiet one.
+    ends: u32,
+    ends_since: Duration,
+}
+
+/// Work under way outside the loop.
+#[derive(Default)]
+struct Inflight {
+    calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    done: Vec<Done>,
+}
+
+/// What comes back from it.
+enum Done {
+    Events { executor: usize, stream: Box<dyn EventStream>, events: Option<Vec<RunEvent>> },
+    Observed { executor: usize, seen: Vec<RunEvent>, failed: Option<String> },
+    Listed { executor: usize, seen: Vec<RunEvent>, failed: Option<String> },
+    Acted { results: Vec<(TaskId, u32, Acted)> },
+    Forgot { executor: usize, items: Vec<Finished>, error: Option<String> },
+}
+
+/// What became of work on a request.
+#[derive(Debug)]
+enum Acted {
+    /// The executor was told to end the run.
+    KillSent,
+    /// The run is paused.
+    Paused,
+    /// The run goes on.
+    Resumed,
+    /// The latch is ours: the attempt never ran.
+    NeverRan,
+    /// It can not be done here.
+    Impossible(String),
+    /// To be tried again.
+    Failed(String),
+}
+
+impl Inflight {
+    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            if self.calls.is_empty() {
+                return work.await;
+            }
+            match select(work.as_mut(), self.calls.next()).await {
+                Either::Left((out, _)) => return out,
+                Either::Right((Some(done), _)) => self.done.push(done),
+                Either::Right((None, _)) => {}
+            }
+        }
+    }
+}
+
+impl<'a> Watcher<'a> {
+    /// A watcher that acts while `tenure` holds, until `stop` is rung. `beat` is rung once a turn.
+    #[must_use]
+    pub fn new(world: &'a World, tenure: &'a Tenure, stop: &'a Signal, beat: &'a Signal) -> Self {
+        Watcher { world, tenure, stop, beat }
+    }
+
+    /// Works until stopped.
+    pub async fn run(&self) {
+        let mut inflight = Inflight::default();
+        for (executor, plugin) in self.world.executors.iter().enumerate() {
+            if let Some(events) = plugin.events() {
+                listen(&inflight, executor, events.subscribe());
+            }
+        }
+        let mut state: Option<State> = None;
+        while self.stop.rings() == 0 {
+            self.beat.ring();
+            let lease = self.tenure.current(self.world.clock.mono());
+            let known = state.as_ref().map(|s| &s.lease);
+            if lease.is_none() || (known.is_some() && known != lease.as_ref()) {
+                state = None;
+            }
+            let Some(lease) = lease else {
+                inflight.drive(self.world.clock.sleep(self.world.settings.standby_poll / 5)).await;
+                // Events that come while we may not write are found by the first reconciliation.
+                self.rearm(&mut inflight);
+                continue;
+            };
+            if let Err(err) = self.turn(&mut state, lease.clone(), &mut inflight).await {
+                warn!(err = %crate::chain(&err), "watcher turn failed, reading everything again");
+                if matches!(err, StoreError::Fenced(_)) {
+                    self.tenure.lost(&lease);
+                }
+                state = None;
+                inflight.drive(self.world.clock.sleep(self.world.settings.standby_poll)).await;
+            }
+        }
+    }
+
+    async fn turn(
+        &self,
+        state: &mut Option<State>,
+        lease: Lease,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
+        if state.is_none() {
+            *state = Some(inflight.drive(self.load(lease)).await?);
+        }
+        let Some(s) = state.as_mut() else { return Ok(()) };
+        self.hear(s, inflight).await?;
+        self.see(s, inflight).await?;
+        self.write_held(s, inflight, false).await?;
+        self.refresh_members(s, inflight).await?;
+        self.act_on_wishes(s, inflight);
+        self.forget_finished(s, inflight);
+        self.reconcile(s, inflight);
+        if inflight.done.is_empty() {
+            self.wait(s, inflight).await;
+        }
+        Ok(())
+    }
+
+    async fn wait(&self, s: &State, inflight: &mut Inflight) {
+        let mono = self.world.clock.mono();
+        let settings = &self.world.settings;
+        let mut until = s.members.read_at + settings.lease_ttl / 3;
+        if let Some(at) = s.reconciled_at {
+            until = until.min(at + settings.reconcile);
+        }
+        for (since, _) in s.held.values() {
+            until = until.min(*since + settings.start_hold);
+        }
+        for watched in s.live.values() {
+            if let Some(at) = watched.acted_at {
+                until = until.min(at + settings.retry);
+            }
+            if let Some(at) = watched.absent_since {
+                until = until.min(at + settings.absent_grace);
+            }
+        }
+        let span = until.saturating_sub(mono).max(Duration::from_millis(1));
+        let rung = pin!(self.world.store.rung(s.seq));
+        let timer = pin!(self.world.clock.sleep(span));
+        let stop = pin!(self.stop.past(0));
+        let outside = select(select(rung, timer), stop);
+        if inflight.calls.is_empty() {
+            outside.await;
+        } else if let Either::Right((Some(done), _)) = select(outside, inflight.calls.next()).await {
+            inflight.done.push(done);
+        }
+    }
+
+    /// Puts the event streams that spoke while nobody listened back to listening.
+    fn rearm(&self, inflight: &mut Inflight) {
+        for done in std::mem::take(&mut inflight.done) {
+            if let Done::Events { executor, stream, events: Some(_) } = done {
+                listen(inflight, executor, stream);
+            }
+        }
+    }
+
+    /// Removes what is left of ended attempts; only ever after their end is durable.
+    fn forget_finished(&self, s: &mut State, inflight: &Inflight) {
+        for (executor, items) in std::mem::take(&mut s.finished) {
+            let plugin = std::sync::Arc::clone(&self.world.executors[executor]);
+            inflight.calls.push(Box::pin(async move {
+                let error = plugin.forget(&items).await.err().map(|e| crate::chain(&e));
+                Done::Forgot { executor, items, error }
+            }));
+        }
+    }
+}
+
+/// Waits for the next events of an executor.
+fn listen(inflight: &Inflight, executor: usize, mut stream: Box<dyn EventStream>) {
+    inflight.calls.push(Box::pin(async move {
+        let events = stream.next().await;
+        Done::Events { executor, stream, events }
+    }));
+}
+
+/// What to remove once this task's attempt is over.
+fn finished(task: &Task, attempt: u32) -> Finished {
+    Finished {
+        key: god_core::AttemptKey { task: task.id, attempt },
+        parent: task.parent,
+        keep_files: task.spec.output == Output::Files,
+    }
+}

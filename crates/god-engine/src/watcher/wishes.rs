@@ -1,0 +1,138 @@
+//! Requests on live tasks, worked on until they are true: kill, suspend, resume, reschedule.
+
+use super::*;
+use god_core::executor::{Executor, Run};
+use god_core::state::Ask;
+use god_core::units::Seconds;
+use std::sync::Arc;
+
+/// A request to work on.
+#[derive(Debug, Clone)]
+struct Errand {
+    run: Run,
+    seq: u32,
+    ask: Ask,
+    /// Whether the run was not seen to start yet.
+    starting: bool,
+}
+
+impl Watcher<'_> {
+    /// Begins work on each open request that is new, or whose last try is too long ago.
+    pub(super) fn act_on_wishes(&self, s: &mut State, inflight: &Inflight) {
+        let mono = self.world.clock.mono();
+        let retry = self.world.settings.retry;
+        let mut errands: BTreeMap<usize, Vec<Errand>> = BTreeMap::new();
+        let mine: Vec<TaskId> = s
+            .live
+            .iter()
+            .filter(|(_, w)| w.task.wish.as_ref().is_some_and(|wish| wish.is_open()))
+            .filter(|(_, w)| w.acted_at.is_none_or(|at| mono >= at + retry && !flaw::on(Flaw::KillTriedOnce)))
+            .map(|(id, _)| *id)
+            .filter(|id| self.is_mine(s, *id))
+            .collect();
+        for id in mine {
+            let Some(watched) = s.live.get_mut(&id) else { continue };
+            let (Some(run), Some(wish)) = (watched.task.run(), watched.task.wish.clone()) else { continue };
+            let starting = watched.task.phase() == Phase::Starting;
+            if starting && matches!(wish.ask, Ask::Suspend | Ask::Resume) {
+                // Nothing to pause before it runs.
+                continue;
+            }
+            watched.acted_at = Some(mono);
+            let name = watched.task.state.attempt().map(|a| a.executor.clone());
+            if let Some(ix) = self.world.executors.iter().position(|e| Some(e.name()) == name.as_ref()) {
+                errands.entry(ix).or_default().push(Errand { run, seq: wish.seq, ask: wish.ask, starting });
+            }
+            if flaw::on(Flaw::DroppedBeforeDead) {
+                s.live.remove(&id);
+            }
+        }
+        for (ix, list) in errands {
+            let plugin = Arc::clone(&self.world.executors[ix]);
+            let grace = self.world.settings.kill_grace;
+            inflight.calls.push(Box::pin(async move { Done::Acted { results: act(&*plugin, list, grace).await } }));
+        }
+    }
+
+    /// Writes what the executors answered.
+    pub(super) async fn take_answers(
+        &self,
+        s: &mut State,
+        answers: Vec<(TaskId, u32, Acted)>,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
+        let mut events = BTreeMap::new();
+        let mut tasks = Vec::new();
+        for (id, seq, acted) in answers {
+            let Some(watched) = s.live.get(&id) else { continue };
+            // An answer to an older request says nothing of the present one.
+            if watched.task.wish.as_ref().map(|w| w.seq) != Some(seq) {
+                continue;
+            }
+            let event = match acted {
+                Acted::KillSent => continue,
+                Acted::Failed(why) => {
+                    warn!(task = %id, why, "request was not carried out, trying again");
+                    continue;
+                }
+                Acted::Paused => Event::Paused,
+                Acted::Resumed => Event::Resumed,
+                Acted::NeverRan => Event::Returned { why: None },
+                Acted::Impossible(why) => Event::AskRejected(why),
+            };
+            tasks.push(watched.task.clone());
+            events.insert(id, (watched.task.state.attempt().map(|a| a.number), vec![event]));
+        }
+        self.write(s, tasks, events, inflight).await
+    }
+}
+
+/// Carries requests out on one executor.
+async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec<(TaskId, u32, Acted)> {
+    let mut results = Vec::with_capacity(errands.len());
+    for ask in [Ask::Kill, Ask::Suspend, Ask::Resume] {
+        let group: Vec<&Errand> = errands
+            .iter()
+            .filter(|e| e.ask == ask || (ask == Ask::Kill && e.ask == Ask::Reschedule))
+            .collect();
+        if group.is_empty() {
+            continue;
+        }
+        let runs: Vec<Run> = group.iter().map(|e| e.run.clone()).collect();
+        let suspend = (ask == Ask::Suspend) != flaw::on(Flaw::ResumeIsSuspend) && ask != Ask::Kill;
+        let answers = match (ask, plugin.pausing()) {
+            (Ask::Kill, _) => plugin.kill(&runs, grace).await,
+            (_, None) => {
+                let why = format!("Executor {} can not pause tasks", plugin.name());
+                results.extend(group.iter().map(|e| (e.run.key.task, e.seq, Acted::Impossible(why.clone()))));
+                continue;
+            }
+            (_, Some(pausing)) if suspend => pausing.pause(&runs).await,
+            (_, Some(pausing)) => pausing.resume(&runs).await,
+        };
+        for (errand, answer) in group.into_iter().zip(answers) {
+            let acted = match answer {
+                Err(err) => Acted::Failed(crate::chain(&err)),
+                Ok(()) if ask == Ask::Suspend => Acted::Paused,
+                Ok(()) if ask == Ask::Resume => Acted::Resumed,
+                Ok(()) if errand.starting => settle_unstarted(plugin, &errand.run).await,
+                Ok(()) => Acted::KillSent,
+            };
+            results.push((errand.run.key.task, errand.seq, acted));
+        }
+    }
+    results
+}
+
+/// A kill of a task that was not seen to start: the latch says whether it ever will.
+async fn settle_unstarted(plugin: &dyn Executor, run: &Run) -> Acted {
+    if flaw::on(Flaw::RequeueWithoutLatch) {
+        return Acted::NeverRan;
+    }
+    match plugin.abandon(run).await {
+        Ok(Abandon::NeverRan) => Acted::NeverRan,
+        // It runs or ran: its end will be seen.
+        Ok(Abandon::Ran) => Acted::KillSent,
+        Err(err) => Acted::Failed(crate::chain(&err)),
+    }
+}
