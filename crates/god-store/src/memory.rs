@@ -169,6 +169,9 @@ impl State {
             task.children = god_core::task::Children::default();
         }
         let owner = task.spec.owner.id.clone();
+        if self.arrays.contains_key(&task.id) {
+            self.share(&task);
+        }
         if let Some(parent) = parent_id.and_then(|id| self.tasks.get_mut(&id)) {
             rules::add_children(&mut parent.children, &effect.parent);
         }
@@ -186,6 +189,20 @@ impl State {
         }
         self.write(task);
         Committed::Done
+    }
+
+    /// Gives a parent's specification to its children, if it is another one than before.
+    fn share(&mut self, parent: &Task) {
+        let same = self.tasks.get(&parent.id).is_some_and(|stored| Arc::ptr_eq(&stored.spec, &parent.spec));
+        if same {
+            return;
+        }
+        for (_, child) in self.tasks.range_mut(parent.id.child(0)..) {
+            if child.parent != Some(parent.id) {
+                break;
+            }
+            child.spec = Arc::clone(&parent.spec);
+        }
     }
 
     /// Puts a document in place of its former version and notes the change.
