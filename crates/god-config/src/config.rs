@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::env::{self, Environment};
 use crate::fault::{ConfigErrors, Fault, Place, Report};
@@ -244,10 +244,8 @@ fn read_sections(cx: &Context<'_>, map: &Map, place: Place, data_dir: &Path) -> 
     let network = Network::read(&mut root);
     let executors = Executors::read(&mut root, network.disabled);
     let base = Base::read(&mut root, data_dir);
-    let mut protected: Vec<PathBuf> = vec![base.data_dir.clone()];
-    protected.extend(executors.docker.url.socket_path().map(PathBuf::from));
     let config = Config {
-        volumes: VolumesConfig::read(&mut root, protected),
+        volumes: VolumesConfig::protecting(&base.data_dir, &executors.docker).read(&mut root),
         images: Images::read(&mut root),
         sharing: Sharing::read(&mut root),
         guests: Guests::read(&mut root),

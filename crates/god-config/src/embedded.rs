@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::secret::Secret;
+use crate::volumes::VolumesConfig;
 
 /// What the caller chooses for a configuration without a file.
 #[derive(Clone, Debug)]
@@ -30,8 +31,7 @@ impl Config {
         config.executors.names = choices.executors.clone();
         config.auth.secret_passphrase = choices.secret_passphrase.clone();
         config.web.admin = choices.admin.clone();
-        config.volumes.protected = vec![choices.data_dir.clone()];
-        config.volumes.protected.extend(config.executors.docker.url.socket_path().map(PathBuf::from));
+        config.volumes = VolumesConfig::protecting(&choices.data_dir, &config.executors.docker);
         config
     }
 }

@@ -241,8 +241,7 @@ impl<'a> Section<'a> {
     pub(crate) fn endpoint(&mut self, key: &'static str, schemes: &[&str]) -> Option<Endpoint> {
         let endpoint = Endpoint::new(self.text(key)?);
         let good_scheme = schemes.is_empty() || endpoint.scheme().is_some_and(|own| schemes.contains(&own));
-        let is_socket = endpoint.scheme() == Some("unix");
-        if good_scheme && (is_socket || !endpoint.host().is_empty()) {
+        if good_scheme && (endpoint.socket_path().is_some() || !endpoint.host().is_empty()) {
             return Some(endpoint);
         }
         let accepted = match schemes {
@@ -251,6 +250,22 @@ impl<'a> Section<'a> {
         };
         self.fault(key, "this is not an address that can be used", accepted);
         None
+    }
+
+    /// A plugin's name with a default; the default must be built in, too.
+    pub(crate) fn plugin_or(
+        &mut self,
+        key: &'static str,
+        kind: &str,
+        known: &[&str],
+        default: String,
+    ) -> String {
+        if self.node(key).is_none()
+            && let Some((what, accepted)) = names::wrong_name(kind, &default, known)
+        {
+            self.fault(key, format!("not set, and of its default: {what}"), accepted);
+        }
+        self.plugin(key, kind, known).unwrap_or(default)
     }
 
     /// A plugin's name, checked against the names that are built in.

@@ -3,6 +3,7 @@
 //! Nothing here prints what it holds; the one way to the text is a method whose name says so.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -68,9 +69,10 @@ impl Endpoint {
         self.0.split_once("://").map(|(scheme, _)| scheme)
     }
 
-    /// The path of a `unix://` address.
-    pub fn socket_path(&self) -> Option<&str> {
-        self.0.strip_prefix("unix://")
+    /// The path of a `unix://` address, absolute however many `/` it starts with; `None` for other addresses.
+    pub fn socket_path(&self) -> Option<PathBuf> {
+        let path = self.0.strip_prefix("unix://")?.trim_start_matches('/');
+        (!path.is_empty()).then(|| Path::new("/").join(path))
     }
 
     /// The host without user, port and path; empty for a path of a socket.
@@ -135,6 +137,15 @@ mod tests {
         assert_eq!(format!("{address:?}"), "mongodb://*****@db1:27017/god");
         assert_eq!(Endpoint::new("10.0.0.1:9091").to_string(), "10.0.0.1:9091");
         assert_eq!(Endpoint::new("bob:pw@h:1").to_string(), "*****@h:1");
+    }
+
+    #[test]
+    fn sockets_have_absolute_paths() {
+        let socket = |text: &str| Endpoint::new(text).socket_path();
+        assert_eq!(socket("unix:///run/docker.sock"), Some(PathBuf::from("/run/docker.sock")));
+        assert_eq!(socket("unix://run/docker.sock"), Some(PathBuf::from("/run/docker.sock")));
+        assert_eq!(socket("unix://"), None);
+        assert_eq!(socket("tcp://h:1"), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::reader::Section;
+use crate::sections::executors::Docker;
 use crate::sections::network::required_text;
 
 /// Volumes that users may ask for.
@@ -16,8 +17,10 @@ pub struct VolumesConfig {
     pub volumes: Vec<Volume>,
     /// Drop volumes whose source does not exist on the host that resolves them.
     pub check: bool,
-    /// Sources that are never mounted, nor anything below them: our data directory, the engine's socket.
+    /// Directories of ours that are never mounted, nor anything in them.
     pub protected: Vec<PathBuf>,
+    /// The engine's socket: neither it nor a directory that holds it is ever mounted.
+    pub engine_socket: Option<PathBuf>,
 }
 
 /// A volume as the configuration or a project describes it. Nothing in it is trusted: see [`resolve_volumes`].
@@ -242,7 +245,7 @@ fn resolve_one(
         let mount_text = volume.mount.as_deref().filter(|mount| !mount.is_empty()).unwrap_or(path_text);
         (plain_path(&expand(path_text, user.login)?)?, plain_path(&expand(mount_text, user.login)?)?)
     };
-    check_source(&path, &config.protected)?;
+    config.check_source(&path)?;
     check_mount(&mount, name)?;
     let access = volume.access.and(Access::parse(request.acl.as_deref()));
     Ok(ResolvedVolume { name: name.to_owned(), access, path, mount })
@@ -279,18 +282,6 @@ fn overlaps(a: &Path, b: &Path) -> bool {
     a.starts_with(b) || b.starts_with(a)
 }
 
-fn check_source(path: &Path, protected: &[PathBuf]) -> Result<(), DropReason> {
-    let is_forbidden = FORBIDDEN_SOURCES.iter().any(|forbidden| overlaps(path, Path::new(forbidden)));
-    let is_protected = protected
-        .iter()
-        .filter(|protected| !protected.as_os_str().is_empty())
-        .any(|protected| path.starts_with(protected));
-    if is_forbidden || is_protected {
-        return Err(DropReason::ForbiddenSource(path.to_owned()));
-    }
-    Ok(())
-}
-
 fn check_mount(mount: &Path, name: &str) -> Result<(), DropReason> {
     let is_forbidden = FORBIDDEN_MOUNTS.iter().any(|forbidden| overlaps(mount, Path::new(forbidden)))
         || RESERVED_MOUNTS.iter().any(|reserved| overlaps(mount, Path::new(reserved)))
@@ -300,18 +291,38 @@ fn check_mount(mount: &Path, name: &str) -> Result<(), DropReason> {
 }
 
 impl VolumesConfig {
-    pub(crate) fn read(root: &mut Section<'_>, protected: Vec<PathBuf>) -> VolumesConfig {
-        let mut volumes: Vec<Volume> = Vec::new();
+    fn check_source(&self, path: &Path) -> Result<(), DropReason> {
+        let holds_system = FORBIDDEN_SOURCES.iter().any(|forbidden| overlaps(path, Path::new(forbidden)))
+            || self.engine_socket.as_ref().is_some_and(|socket| overlaps(path, socket));
+        let is_ours = self
+            .protected
+            .iter()
+            .filter(|protected| !protected.as_os_str().is_empty())
+            .any(|protected| path.starts_with(protected));
+        if holds_system || is_ours { Err(DropReason::ForbiddenSource(path.to_owned())) } else { Ok(()) }
+    }
+
+    /// Fills in what must never be mounted.
+    pub(crate) fn protecting(data_dir: &Path, docker: &Docker) -> VolumesConfig {
+        VolumesConfig {
+            protected: vec![data_dir.to_owned()],
+            engine_socket: docker.url.socket_path(),
+            ..VolumesConfig::default()
+        }
+    }
+
+    /// Reads the volumes; `self` says what must never be mounted.
+    pub(crate) fn read(mut self, root: &mut Section<'_>) -> VolumesConfig {
         for mut item in root.sections("volumes").unwrap_or_default() {
-            if let Some(volume) = read_volume(&mut item, &protected) {
-                if volumes.iter().any(|other| other.name == volume.name) {
+            if let Some(volume) = self.read_volume(&mut item) {
+                if self.volumes.iter().any(|other| other.name == volume.name) {
                     item.fault(
                         "name",
                         format!("a volume named `{}` stands above", volume.name),
                         "accepted: each name once",
                     );
                 } else {
-                    volumes.push(volume);
+                    self.volumes.push(volume);
                 }
             }
             item.finish();
@@ -319,51 +330,56 @@ impl VolumesConfig {
         if root.flag("plugin_zfs") == Some(true) {
             root.warn("plugin_zfs", "this key has no effect: scratch volumes of ZFS are not offered", "");
         }
-        VolumesConfig { volumes, check: root.flag("volumes_check").unwrap_or(false), protected }
+        self.check = root.flag("volumes_check").unwrap_or(false);
+        self
     }
-}
 
-fn read_volume(item: &mut Section<'_>, protected: &[PathBuf]) -> Option<Volume> {
-    let name = required_text(item, "name");
-    let acl = item.text("acl");
-    if acl.as_deref().is_some_and(|acl| !matches!(acl, "ro" | "rw")) {
-        item.warn("acl", "this is neither ro nor rw: taken as ro", "accepted: ro, rw");
-    }
-    let access = Access::parse(acl.as_deref());
-    let mount = item.text("mount");
-    let (name, path) = match name.as_deref() {
-        Some(HOME) => (name, item.text("path")),
-        _ => (name, required_text(item, "path")),
-    };
-    let name = name?;
-    if RESERVED_NAMES.contains(&name.as_str()) {
-        item.fault("name", format!("the name `{name}` is reserved"), "accepted: any other name");
-        return None;
-    }
-    if name == HOME {
-        if path.is_some() || mount.is_some() {
-            let key = if path.is_some() { "path" } else { "mount" };
-            item.warn(key, "ignored: the volume home is the user's own home, mounted at /mnt/home", "");
+    fn read_volume(&self, item: &mut Section<'_>) -> Option<Volume> {
+        let name = required_text(item, "name");
+        let acl = item.text("acl");
+        if acl.as_deref().is_some_and(|acl| !matches!(acl, "ro" | "rw")) {
+            item.warn("acl", "this is neither ro nor rw: taken as ro", "accepted: ro, rw");
         }
-        return Some(Volume { name, access, path: None, mount: None });
+        let access = Access::parse(acl.as_deref());
+        let mount = item.text("mount");
+        let (name, path) = match name.as_deref() {
+            Some(HOME) => (name, item.text("path")),
+            _ => (name, required_text(item, "path")),
+        };
+        let name = name?;
+        if RESERVED_NAMES.contains(&name.as_str()) {
+            item.fault("name", format!("the name `{name}` is reserved"), "accepted: any other name");
+            return None;
+        }
+        if name == HOME {
+            if path.is_some() || mount.is_some() {
+                let key = if path.is_some() { "path" } else { "mount" };
+                item.warn(key, "ignored: the volume home is the user's own home, mounted at /mnt/home", "");
+            }
+            return Some(Volume { name, access, path: None, mount: None });
+        }
+        let path = path?;
+        // The same checks as for a task, with a login that is as plain as can be.
+        let as_user = |text: &str| plain_path(&text.replace("$USERID", "user"));
+        if let Err(reason) = as_user(&path).and_then(|path| self.check_source(&path)) {
+            item.fault(
+                "path",
+                reason.to_string(),
+                "accepted: an absolute path that holds no part of the system",
+            );
+        }
+        if let Err(reason) =
+            as_user(mount.as_deref().unwrap_or(&path)).and_then(|mount| check_mount(&mount, &name))
+        {
+            let key = if mount.is_some() { "mount" } else { "path" };
+            item.fault(
+                key,
+                reason.to_string(),
+                "accepted: an absolute path outside of what jobs need themselves",
+            );
+        }
+        Some(Volume { name, access, path: Some(path), mount })
     }
-    let path = path?;
-    // The same checks as for a task, with a login that is as plain as can be.
-    let as_user = |text: &str| plain_path(&text.replace("$USERID", "user"));
-    if let Err(reason) = as_user(&path).and_then(|path| check_source(&path, protected)) {
-        item.fault("path", reason.to_string(), "accepted: an absolute path that holds no part of the system");
-    }
-    if let Err(reason) =
-        as_user(mount.as_deref().unwrap_or(&path)).and_then(|mount| check_mount(&mount, &name))
-    {
-        let key = if mount.is_some() { "mount" } else { "path" };
-        item.fault(
-            key,
-            reason.to_string(),
-            "accepted: an absolute path outside of what jobs need themselves",
-        );
-    }
-    Some(Volume { name, access, path: Some(path), mount })
 }
 
 #[cfg(test)]

@@ -69,7 +69,12 @@ fn options() -> serde_saphyr::Options {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         with_snippet: false,
-        budget: serde_saphyr::budget! { max_depth: 32, max_nodes: 100_000 },
+        budget: serde_saphyr::budget! {
+            max_depth: 32,
+            max_nodes: 100_000,
+            max_aliases: 1_000,
+            max_total_scalar_bytes: 4 * MAX_BYTES,
+        },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 20_000 },
     }
 }
@@ -346,6 +351,14 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{items}]\n"));
         }
         assert!(faults(&text)[0].starts_with("f: this is not readable as YAML"));
+    }
+
+    #[test]
+    fn one_long_text_cannot_be_repeated_without_end() {
+        let long = "x".repeat(100_000);
+        let repeated = vec!["*a"; 900].join(", ");
+        let found = faults(&format!("a: &a {long}\nb: [{repeated}]\n"));
+        assert!(found[0].starts_with("f: this is not readable as YAML"), "{}", &found[0]);
     }
 
     #[test]

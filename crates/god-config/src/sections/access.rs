@@ -150,7 +150,7 @@ impl Auth {
         let default = Auth::default();
         let names = root.cx.known.auth;
         let auth = Auth {
-            policy: root.plugin("auth_policy", "authentication plugin", names).unwrap_or(default.policy),
+            policy: root.plugin_or("auth_policy", "authentication plugin", names, default.policy),
             allow_proxy_remote_user: root.flag("allow_proxy_remote_user").unwrap_or(false),
             secret_passphrase: secret_passphrase(root),
             shared_secret_passphrase: root.secret("shared_secret_passphrase"),

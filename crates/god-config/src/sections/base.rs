@@ -77,7 +77,7 @@ impl Base {
             shared_dir: shared_dir(root),
             data_dir: root.path_value("data_dir").unwrap_or_else(|| data_dir.to_owned()),
             cluster: root.word("cluster", 32).unwrap_or(default.cluster),
-            storage: root.plugin("storage", "storage", storages).unwrap_or(default.storage),
+            storage: root.plugin_or("storage", "storage", storages, default.storage),
             defaults_cpu: root.count32("defaults_cpu", 1).unwrap_or(default.defaults_cpu),
             defaults_ram_gb: root.count32("defaults_ram", 1).unwrap_or(default.defaults_ram_gb),
             allow_root: root.flag("allow_root").unwrap_or(default.allow_root),
@@ -89,7 +89,7 @@ impl Base {
             master_timeout_seconds: master_timeout(root),
             clean_old_days: root.count32("clean_old", 0).unwrap_or(default.clean_old_days),
             array_max: root.count32("array_max", 1).unwrap_or(default.array_max),
-            script_max_bytes: root.size("script_max").unwrap_or(default.script_max_bytes),
+            script_max_bytes: script_max(root).unwrap_or(default.script_max_bytes),
             grace_seconds: root.count("grace_seconds", 0).unwrap_or(default.grace_seconds),
             reconcile_seconds: root.count("reconcile_seconds", 1).unwrap_or(default.reconcile_seconds),
         }
@@ -116,6 +116,14 @@ fn shared_dir(root: &mut Section<'_>) -> PathBuf {
             None => PathBuf::new(),
         },
     }
+}
+
+fn script_max(root: &mut Section<'_>) -> Option<u64> {
+    let bytes = root.size("script_max")?;
+    if bytes == 0 {
+        root.fault("script_max", "no script is small enough", "accepted: a size from 1 byte, such as 1m");
+    }
+    Some(bytes)
 }
 
 /// Old files may hold anything here: what is not a positive number counts as the default.

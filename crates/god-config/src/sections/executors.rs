@@ -234,10 +234,7 @@ impl Docker {
             tls,
             cores: section.count32("cores", 1),
             memory_bytes: memory(&mut section),
-            network: section.word("network", 128).unwrap_or_else(|| match network_disabled {
-                true => "none".to_owned(),
-                false => default.network,
-            }),
+            network: docker_network(&mut section, network_disabled).unwrap_or(default.network),
         };
         if docker.network == "host" {
             section.fault(
@@ -249,6 +246,22 @@ impl Docker {
         section.finish();
         docker
     }
+}
+
+/// With `network.disabled` containers have no network, whatever else is said here.
+fn docker_network(section: &mut Section<'_>, network_disabled: bool) -> Option<String> {
+    let network = section.word("network", 128);
+    if !network_disabled {
+        return network;
+    }
+    if network.is_some_and(|network| network != "none") {
+        section.warn(
+            "network",
+            "network.disabled is on: containers have no network",
+            "remove one of the two",
+        );
+    }
+    Some("none".to_owned())
 }
 
 fn tls(section: &mut Section<'_>) -> Option<DockerTls> {

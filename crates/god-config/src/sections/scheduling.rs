@@ -118,9 +118,7 @@ impl Scheduling {
         let skip_failed_nodes = failure.flag("skip_failed_nodes").unwrap_or(false);
         failure.finish();
         Scheduling {
-            policy: root
-                .plugin("scheduler_policy", "scheduling policy", known.policies)
-                .unwrap_or(default.policy),
+            policy: root.plugin_or("scheduler_policy", "scheduling policy", known.policies, default.policy),
             fairshare: FairShare::read(root),
             max_restarts,
             skip_failed_nodes,

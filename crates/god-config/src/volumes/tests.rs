@@ -25,6 +25,7 @@ fn site() -> VolumesConfig {
         ],
         check: false,
         protected: vec![PathBuf::from("/srv/god-data"), PathBuf::new()],
+        engine_socket: Some(PathBuf::from("/opt/engine/engine.sock")),
     }
 }
 
@@ -182,6 +183,9 @@ fn the_system_of_the_host_is_never_mounted() {
         "/var/lib",
         "/var/lib/docker/volumes",
         "/./etc",
+        "/opt",
+        "/opt/engine",
+        "/opt/engine/engine.sock",
         "//etc",
     ] {
         let project = [volume("x", Access::ReadWrite, path, Some("/mnt/x"))];
@@ -189,7 +193,7 @@ fn the_system_of_the_host_is_never_mounted() {
         assert!(matches!(found, Err(DropReason::ForbiddenSource(_))), "{path}: {found:?}");
     }
     assert_eq!(one("hidden", None), Err(DropReason::ForbiddenSource(PathBuf::from("/srv/god-data/keys"))));
-    for path in ["/srv", "/variable", "/etcetera", "/var/data", "/run/media", "/home"] {
+    for path in ["/srv", "/variable", "/etcetera", "/var/data", "/run/media", "/opt/tools", "/home"] {
         let project = [volume("x", Access::ReadWrite, path, Some("/mnt/x"))];
         assert!(only(resolve(&[ask("x", None)], &BOB, &project)).is_ok(), "{path}");
     }

@@ -1,6 +1,6 @@
 //! All faults at once, each with its place, and warnings that help.
 
-use god_config::ProductionIni;
+use god_config::{Known, ProductionIni};
 
 use crate::{ALL, FEW, LEAST, check, check_with, faults, loaded, warnings};
 
@@ -57,6 +57,19 @@ fn executors_must_be_named_and_built_in() {
 }
 
 #[test]
+fn defaults_must_be_built_in_too() {
+    let known = Known { auth: &["fake"], policies: &["FairShare"], ..FEW };
+    let errors = check_with(LEAST, &[], None, known).expect_err("two defaults are missing").to_string();
+    for expected in [
+        "go-d.ini, auth_policy: not set, and of its default: the authentication plugin `local` is not built into",
+        "go-d.ini, scheduler_policy: not set, and of its default: the scheduling policy `FiFo` is not built into",
+        "2 faults",
+    ] {
+        assert!(errors.contains(expected), "{expected}\nnot in\n{errors}");
+    }
+}
+
+#[test]
 fn each_kind_of_value_is_checked() {
     fault("shared_secret_passphrase: [a]", "shared_secret_passphrase: a list stands here");
     fault("cluster: a b", "`a b` is not a plain name");
@@ -71,6 +84,8 @@ fn each_kind_of_value_is_checked() {
     fault("local: {output: all}", "local.output: `all` is not a choice; accepted: files, none");
     fault("local: {cgroups: 1}", "local.cgroups: `1` is not a choice");
     fault("docker: {memory: 0}", "docker.memory: no memory is left for tasks");
+    fault("script_max: 0", "script_max: no script is small enough");
+    fault("docker: {url: 'unix://'}", "docker.url: this is not an address");
     fault("docker: {network: host}", "docker.network: with the network `host`");
     fault("mongo_url: http://h/", "accepted: a URL that starts with mongodb:// or mongodb+srv://");
     fault("web: {listen: '6543'}", "web.listen: `6543` is not an address to listen on");
@@ -139,7 +154,10 @@ fn values_depend_on_each_other_as_told() {
     let network = |more: &str| loaded(more).config.executors.docker.network;
     assert_eq!(network(""), "bridge");
     assert_eq!(network("network: {disabled: true}\n"), "none");
-    assert_eq!(network("network: {disabled: true}\ndocker: {network: jobs}\n"), "jobs");
+    let both = loaded("network: {disabled: true}\ndocker: {network: jobs}\n");
+    assert_eq!(both.config.executors.docker.network, "none");
+    assert!(warnings(&both)[0].contains("docker.network: network.disabled is on"));
+    assert_eq!(network("docker: {network: jobs}\n"), "jobs");
 
     let part = |more: &str| loaded(more).config.monitoring.cadvisor.url_part;
     assert_eq!(part("mesos: {unified: true}\n"), "/containers/mesos");
