@@ -9,6 +9,7 @@ pub mod auth;
 pub mod executor;
 pub mod group;
 pub mod ids;
+pub mod keys;
 pub mod network;
 pub mod policy;
 pub mod resources;

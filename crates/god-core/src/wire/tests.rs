@@ -229,10 +229,10 @@ fn task() -> impl Strategy<Value = Task> {
             let is_parent = array.is_some() && ordinal.is_none();
             spec.array = array;
             // A lost run's reason and the reason of a new try are often the same text.
-            if let TaskState::Pending { why: Some(why), .. } = &state {
-                if over % 2 == 0 {
-                    failures.reason = Some(why.clone());
-                }
+            if let TaskState::Pending { why: Some(why), .. } = &state
+                && over % 2 == 0
+            {
+                failures.reason = Some(why.clone());
             }
             Task {
                 id: ordinal.map_or(TaskId(id), |ordinal| TaskId(id).child(ordinal)),
