@@ -1,0 +1,8 @@
+//! What all daemons share: the command line, the process file, supervision of the loops, systemd, reload.
+//!
+//! A program of ours is a few lines over this crate. Nothing here decides anything about tasks; that is the engine's.
+
+pub mod clock;
+pub mod notify;
+pub mod pidfile;
+pub mod supervise;

@@ -1,0 +1,3 @@
+//! The crate as programs see it.
+
+mod pidfile;
