@@ -5,4 +5,6 @@
 pub mod clock;
 pub mod notify;
 pub mod pidfile;
+pub mod places;
+pub mod setup;
 pub mod supervise;

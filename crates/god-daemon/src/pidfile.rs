@@ -103,10 +103,10 @@ impl PidFile {
 impl Drop for PidFile {
     /// Removes the file while it is still held, so that nobody else's is removed.
     fn drop(&mut self) {
-        if is_same(&self.file, &self.path) {
-            if let Err(err) = std::fs::remove_file(&self.path) {
-                tracing::warn!(file = %self.path.display(), %err, "process file not removed");
-            }
+        if is_same(&self.file, &self.path)
+            && let Err(err) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(file = %self.path.display(), %err, "process file not removed");
         }
     }
 }

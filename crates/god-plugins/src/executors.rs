@@ -1,0 +1,62 @@
+//! Executors.
+
+use crate::{PluginError, find, names};
+use futures::future::BoxFuture;
+use god_config::Config;
+use god_core::BoxError;
+use god_core::executor::Executor;
+#[cfg(feature = "fake")]
+use god_core::ids::ExecutorName;
+use std::sync::Arc;
+
+/// One row of the table.
+pub(crate) struct Row {
+    build: fn(&Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>>,
+    /// Whether it runs images.
+    pub(crate) images: bool,
+    /// Whether its runs are known in one process only.
+    one_process: bool,
+}
+
+/// All executors of this build.
+pub(crate) const TABLE: &[(&str, Row)] = &[
+    #[cfg(feature = "fake")]
+    ("fake", Row { build: fake, images: false, one_process: true }),
+];
+
+const NAMES_ARRAY: [&str; TABLE.len()] = names(TABLE);
+/// Their names.
+pub(crate) const NAMES: &[&str] = &NAMES_ARRAY;
+
+/// The configured executors, in their order.
+///
+/// # Errors
+/// The first that is not built in or can not be used, with the reason.
+pub async fn executors(config: &Config) -> Result<Vec<Arc<dyn Executor>>, PluginError> {
+    let mut executors = Vec::new();
+    for name in &config.executors.names {
+        let row = find("executor", TABLE, name)?;
+        let built = (row.build)(config).await;
+        let failed = |source| PluginError::Failed { kind: "executor", name: name.clone(), source };
+        executors.push(built.map_err(failed)?);
+    }
+    Ok(executors)
+}
+
+/// The configured executors whose runs end with their process and are known in it alone: all daemons must then be one
+/// process.
+#[must_use]
+pub fn needs_one_process(config: &Config) -> Vec<&str> {
+    let alone = |name: &&str| TABLE.iter().any(|(known, row)| known == name && row.one_process);
+    config.executors.names.iter().map(String::as_str).filter(alone).collect()
+}
+
+#[cfg(feature = "fake")]
+fn fake(_: &Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>> {
+    Box::pin(async {
+        let options = executor_fake::Options::default();
+        let executor: Arc<dyn Executor> =
+            Arc::new(executor_fake::FakeExecutor::new(ExecutorName::new("fake"), options));
+        Ok(executor)
+    })
+}

@@ -1,0 +1,116 @@
+//! The one table of plugins: name -> constructor, read top to bottom, one feature each.
+//!
+//! A plugin is handed what it needs and never sees the configuration as a whole. A name that the product has and this
+//! build has not is a fault of the configuration; nothing is ever left out in silence.
+
+mod executors;
+pub mod init;
+mod limits;
+mod site;
+mod stores;
+
+pub use executors::{executors, needs_one_process};
+pub use limits::{not_built_in, without_effect};
+pub use site::site;
+pub use stores::store;
+
+use god_config::{Config, Known};
+use god_core::BoxError;
+use god_core::auth::Auth;
+use god_core::policy::Policy;
+use god_core::store::Store;
+use std::sync::Arc;
+
+/// Why a plugin was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    /// This build has no plugin of the name.
+    #[error("the {kind} `{name}` is not built into this program; known here: {known}")]
+    NotBuiltIn {
+        /// Which kind of plugin.
+        kind: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// The plugin itself refused.
+    #[error("the {kind} `{name}` can not be used")]
+    Failed {
+        /// Which kind of plugin.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+}
+
+/// Constructors of policies.
+const POLICIES: &[(&str, fn(&Config) -> Arc<dyn Policy>)] =
+    &[(policy_fifo::NAME, |_| Arc::new(policy_fifo::FiFo))];
+
+/// Constructors of authentication plugins.
+const AUTHS: &[(&str, fn(&Config, Arc<dyn Store>) -> Arc<dyn Auth>)] =
+    &[(auth_local::NAME, |_, store| Arc::new(auth_local::LocalAuth::new(store)))];
+
+/// Watchers: what they decide is part of admission and of every executor, so they have no constructor.
+const WATCHERS: &[&str] = &["maxlifespan"];
+
+/// Layouts of job directories.
+const STORAGES: &[&str] = &["pairtree"];
+
+/// The names that a configuration may use with this program.
+#[must_use]
+pub fn known() -> Known<'static> {
+    const AUTH_NAMES: [&str; AUTHS.len()] = names(AUTHS);
+    const POLICY_NAMES: [&str; POLICIES.len()] = names(POLICIES);
+    Known {
+        executors: executors::NAMES,
+        auth: &AUTH_NAMES,
+        policies: &POLICY_NAMES,
+        watchers: WATCHERS,
+        status: &[],
+        storages: STORAGES,
+    }
+}
+
+/// The configured policy.
+///
+/// # Errors
+/// [`PluginError::NotBuiltIn`].
+pub fn policy(config: &Config) -> Result<Arc<dyn Policy>, PluginError> {
+    let build = find("scheduling policy", POLICIES, &config.scheduling.policy)?;
+    Ok(build(config))
+}
+
+/// The configured authentication.
+///
+/// # Errors
+/// [`PluginError::NotBuiltIn`].
+pub fn auth(config: &Config, store: Arc<dyn Store>) -> Result<Arc<dyn Auth>, PluginError> {
+    let build = find("authentication plugin", AUTHS, &config.auth.policy)?;
+    Ok(build(config, store))
+}
+
+/// The names of a table.
+const fn names<T, const N: usize>(table: &[(&'static str, T)]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut i = 0;
+    while i < N {
+        names[i] = table[i].0;
+        i += 1;
+    }
+    names
+}
+
+/// The row of this name.
+fn find<'t, T>(kind: &'static str, table: &'t [(&'static str, T)], name: &str) -> Result<&'t T, PluginError> {
+    let row = table.iter().find(|(known, _)| *known == name);
+    row.map(|(_, build)| build).ok_or_else(|| PluginError::NotBuiltIn {
+        kind,
+        name: name.to_owned(),
+        known: table.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", "),
+    })
+}

@@ -1,0 +1,37 @@
+//! Settings that the product has and this build does not carry out yet.
+
+use god_config::{Config, StoreKind};
+
+/// Settings without which the site would not be what its file says: reasons not to start. Each names its key.
+#[must_use]
+pub fn not_built_in(config: &Config) -> Vec<String> {
+    let auth = &config.auth;
+    let found = [
+        (config.stores.kind == StoreKind::Mongo, "store: mongo is not built in yet; accepted: sqlite"),
+        (config.network.cni.is_some(), "network.use_cni: is not built in yet; accepted: false"),
+        (!config.network.ports.allocate, "port_allocate: false is not built in yet; accepted: true"),
+        (config.guests.allow, "guest_allow: guests are not built in yet; accepted: false"),
+        (auth.allow_proxy_remote_user, "allow_proxy_remote_user: is not built in yet; accepted: false"),
+        (
+            config.scheduling.skip_failed_nodes,
+            "failure_policy.skip_failed_nodes: is not built in yet; accepted: false",
+        ),
+    ];
+    found.iter().filter(|(is_set, _)| *is_set).map(|(_, what)| (*what).to_owned()).collect()
+}
+
+/// Settings that only add something, which is not there yet: worth a warning. Each names its key.
+#[must_use]
+pub fn without_effect(config: &Config) -> Vec<String> {
+    let found = [
+        (config.mail.is_some(), "email_smtp_host: mail is not built in yet, none is sent"),
+        (config.stores.influxdb.is_some(), "influxdb_host: is not built in yet, nothing is sent"),
+        (config.monitoring.prometheus_key.is_some(), "prometheus_key: is not built in yet, it has no effect"),
+        (config.web.prometheus, "web.prometheus: is not built in yet, nothing is offered"),
+        (
+            config.scheduling.disk_quota_bytes.is_some(),
+            "disk_default_quota: is not built in yet, nothing is checked",
+        ),
+    ];
+    found.iter().filter(|(is_set, _)| *is_set).map(|(_, what)| (*what).to_owned()).collect()
+}
