@@ -363,6 +363,14 @@ pub fn make_owned_dir(parent: impl AsFd, name: &str, owner: Owner, mode: u32) ->
     Ok(dir)
 }
 
+/// Opens a directory that is a direct child of an open one: no link, no mount point.
+///
+/// # Errors
+/// Those of the system.
+pub fn open_child_dir(parent: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+    Ok(handle::open_child_dir(parent, name)?)
+}
+
 fn remove_at(path: &Path) -> Result<(), JobDirError> {
     let failed = |what, source: io::Error| JobDirError::Io { what, path: path.to_owned(), source };
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {

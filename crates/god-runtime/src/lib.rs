@@ -14,4 +14,5 @@ pub mod keeper;
 pub mod latch;
 pub mod launch;
 pub mod pairtree;
+pub mod plain;
 mod remove;
