@@ -228,8 +228,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// counters follow its children's changes in the same instant and need no change of their own; what a change
     /// carries in `children` is ignored. A parent can not be made over while a child with a document is not, and what is
     /// over stays over: such changes are stale. Changes are applied in their order, each sees those before it.
-    /// Identity (parent, ordinal, owner, submit time) is what is stored, whatever a change carries; a changed
-    /// specification is written for a task that is no child, children share their parent's.
+    /// Identity (parent, ordinal, owner, submit time) is what is stored, whatever a change carries. Of the
+    /// specification only [`TaskSpec::fields`] may change, and not by a child, which shares its parent's.
     ///
     /// # Errors
     /// [`StoreError`]; `Fenced` when the lease is lost.

@@ -214,7 +214,8 @@ pub async fn children_share_their_parents_specification(make: &impl AsyncFn(Want
     let asked = kit.get(parent).await.spec;
     let mut change = claim(&kit, parent.child(0)).await;
     let mut other = (*asked).clone();
-    other.script = "something else".into();
+    other.fields.insert("colour".into(), "red".into());
+    let edited = other.clone();
     change.task.spec = Arc::new(other.clone());
     assert_eq!(kit.commit_one(change).await, Committed::Done);
     assert_eq!(kit.get(parent.child(0)).await.spec, asked);
@@ -223,10 +224,10 @@ pub async fn children_share_their_parents_specification(make: &impl AsyncFn(Want
     after.spec = Arc::new(other);
     assert_eq!(kit.commit_one(kit.change(&before, after)).await, Committed::Done);
     for id in [parent, parent.child(0), parent.child(1)] {
-        assert_eq!(kit.get(id).await.spec.script, "something else", "{id}");
+        assert_eq!(kit.get(id).await.spec.fields, edited.fields, "{id}");
     }
     let listed = kit.store.scan(&god_core::store::Scan::ChildrenOf(parent), None, 9).await.expect("reads");
-    assert_eq!(listed[0].spec.script, "something else");
+    assert_eq!(listed[0].spec.fields, edited.fields);
 }
 
 /// However claims of children and the end of the parent meet: afterwards they agree.

@@ -175,7 +175,7 @@ pub async fn identity_is_what_is_stored(make: &impl AsyncFn(Wanted) -> Arc<dyn S
     assert_eq!(kit.get(id).await, Task { rev, op, state, ..before });
 }
 
-/// Fields that a user may edit live in the specification: a changed one is stored and read back.
+/// The site's fields may be edited; they are stored with the specification and read back.
 pub async fn a_changed_specification_is_written(make: &impl AsyncFn(Wanted) -> Arc<dyn Store>) {
     let kit = kit(make).await;
     let id = kit.submit(spec("bob", None)).await;

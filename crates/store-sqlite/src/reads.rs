@@ -1,0 +1,142 @@
+//! Reading tasks: scans, lists, counts, the change sequence. No query of this file walks through the history.
+
+use crate::bell;
+use crate::fault::Fault;
+use crate::row::{Reader, corrupt, int, uint};
+use crate::tx::EVERYBODY;
+use god_core::state::Phase;
+use god_core::store::{ChangeNote, Changes, Counts, OverFilter, Scan, Seq};
+use god_core::{Rev, Task, TaskId, UserId};
+use std::ops::Range;
+
+/// The statements, apart so that a test can look at their plans.
+pub(crate) mod sql {
+    pub(crate) const IN_PHASE: &str =
+        "SELECT id FROM task WHERE phase = ?1 AND ended IS NULL AND id > ?2 ORDER BY id LIMIT ?3";
+    pub(crate) const OVER_IN_PHASE: &str =
+        "SELECT id FROM task WHERE phase = ?1 AND ended IS NOT NULL AND id > ?2 ORDER BY id LIMIT ?3";
+    pub(crate) const ACTIVE_OF: &str =
+        "SELECT id FROM task WHERE owner = ?1 AND ended IS NULL AND id > ?2 ORDER BY id LIMIT ?3";
+    pub(crate) const CHILDREN: &str =
+        "SELECT id FROM task WHERE id > ?1 AND id <= ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+    pub(crate) const ARRAY: &str = "SELECT kids FROM task WHERE id = ?1";
+    pub(crate) const OVER: &str =
+        "SELECT id FROM task WHERE ended IS NOT NULL ORDER BY ended DESC, id DESC LIMIT ?1 OFFSET ?2";
+    pub(crate) const OVER_OF: &str = "SELECT id FROM task WHERE owner = ?3 AND ended IS NOT NULL
+         ORDER BY ended DESC, id DESC LIMIT ?1 OFFSET ?2";
+    pub(crate) const COUNTS: &str = "SELECT phase, n FROM counter WHERE owner = ?1";
+    pub(crate) const OLDEST: &str = "SELECT coalesce(min(seq), 0) FROM note";
+    pub(crate) const NOTES: &str =
+        "SELECT seq, task, parent, phase, wished, rev FROM note WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+}
+
+fn limited(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn ids(reader: &Reader<'_>, sql: &str, params: impl rusqlite::Params) -> Result<Vec<i64>, Fault> {
+    let mut statement = reader.conn.prepare_cached(sql)?;
+    let ids = statement.query_map(params, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    Ok(ids)
+}
+
+pub(crate) fn scan(
+    reader: &mut Reader<'_>,
+    scan: &Scan,
+    after: Option<TaskId>,
+    limit: usize,
+) -> Result<Vec<Task>, Fault> {
+    let after = after.map_or(0, |id| int(id.0));
+    let found = match scan {
+        Scan::Active(Some(owner)) => ids(reader, sql::ACTIVE_OF, (owner.as_str(), after, limited(limit)))?,
+        Scan::Active(None) => {
+            let active: Vec<Phase> = Phase::ALL.into_iter().filter(|phase| !phase.is_over()).collect();
+            in_phases(reader, &active, after, limit)?
+        }
+        Scan::Phases(phases) => in_phases(reader, phases, after, limit)?,
+        Scan::ChildrenOf(parent) => {
+            let last = last_child(reader, *parent)?;
+            ids(reader, sql::CHILDREN, (int(parent.0), last, after, limited(limit)))?
+        }
+    };
+    reader.tasks(&found)
+}
+
+/// Each phase has its own ascending list; together they are merged.
+fn in_phases(reader: &Reader<'_>, phases: &[Phase], after: i64, limit: usize) -> Result<Vec<i64>, Fault> {
+    let mut all = Vec::new();
+    for phase in phases {
+        let sql = if phase.is_over() { sql::OVER_IN_PHASE } else { sql::IN_PHASE };
+        all.extend(ids(reader, sql, (phase.code(), after, limited(limit)))?);
+    }
+    all.sort_unstable();
+    all.dedup();
+    all.truncate(limit);
+    Ok(all)
+}
+
+/// The last id that was set aside for an array's children; the parent's own when there are none.
+fn last_child(reader: &Reader<'_>, parent: TaskId) -> Result<i64, Fault> {
+    let kids = ids(reader, sql::ARRAY, [int(parent.0)])?;
+    Ok(int(parent.0).saturating_add(kids.first().copied().unwrap_or(0)))
+}
+
+pub(crate) fn over(reader: &mut Reader<'_>, filter: &OverFilter) -> Result<Vec<Task>, Fault> {
+    let (limit, skip) = (filter.limit.map_or(-1, limited), limited(filter.skip));
+    let found = match &filter.owner {
+        Some(owner) => ids(reader, sql::OVER_OF, (limit, skip, owner.as_str()))?,
+        None => ids(reader, sql::OVER, (limit, skip))?,
+    };
+    reader.tasks(&found)
+}
+
+pub(crate) fn counts(reader: &Reader<'_>, owner: Option<&UserId>) -> Result<Counts, Fault> {
+    let mut counts = Counts::default();
+    let mut statement = reader.conn.prepare_cached(sql::COUNTS)?;
+    let mut rows = statement.query([owner.map_or(EVERYBODY, UserId::as_str)])?;
+    while let Some(row) = rows.next()? {
+        let (phase, n): (u8, i64) = (row.get(0)?, row.get(1)?);
+        if let Some(slot) = counts.0.get_mut(usize::from(phase)) {
+            *slot = uint(n);
+        }
+    }
+    Ok(counts)
+}
+
+pub(crate) fn made(reader: &Reader<'_>, parent: TaskId) -> Result<Vec<Range<u64>>, Fault> {
+    let last = last_child(reader, parent)?;
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for id in ids(reader, sql::CHILDREN, (int(parent.0), last, 0, -1))? {
+        let ordinal = uint(id) - parent.0 - 1;
+        match ranges.last_mut() {
+            Some(range) if range.end == ordinal => range.end += 1,
+            _ => ranges.push(ordinal..ordinal + 1),
+        }
+    }
+    Ok(ranges)
+}
+
+pub(crate) fn changes(reader: &Reader<'_>, since: Seq, limit: usize) -> Result<Changes, Fault> {
+    let head = bell::head(reader.conn)?;
+    let oldest: i64 = reader.conn.prepare_cached(sql::OLDEST)?.query_row([], |row| row.get(0))?;
+    if since > head || since.0 + 1 < uint(oldest) {
+        return Ok(Changes::TooOld(head));
+    }
+    let mut statement = reader.conn.prepare_cached(sql::NOTES)?;
+    let mut rows = statement.query((int(since.0), limited(limit)))?;
+    let mut notes = Vec::new();
+    while let Some(row) = rows.next()? {
+        let seq = Seq(uint(row.get(0)?));
+        let phase: u8 = row.get(3)?;
+        notes.push(ChangeNote {
+            seq,
+            task: TaskId(uint(row.get(1)?)),
+            parent: row.get::<_, Option<i64>>(2)?.map(|id| TaskId(uint(id))),
+            phase: Phase::from_code(phase)
+                .ok_or_else(|| corrupt(&format!("note {}", seq.0), format!("no phase {phase}")))?,
+            wished: row.get(4)?,
+            rev: Rev(uint(row.get(5)?)),
+        });
+    }
+    Ok(Changes::Notes(notes))
+}
