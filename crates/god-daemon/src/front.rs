@@ -1,0 +1,302 @@
+//! The command line that all daemons share, and what its words do.
+
+use crate::daemon::{Daemon, DaemonError, Work};
+use crate::pidfile::{self, PidFile, PidFileError, Stopped};
+use crate::setup::{Kind, Overrides, Setup, SetupError};
+use crate::{detach, status};
+use clap::{Parser, Subcommand};
+use god_core::store::{Seq, StoreError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long `stop` waits: longer than a daemon may take.
+const STOP: Duration = Duration::from_secs(15);
+/// How long `once` may take.
+const ONCE: Duration = Duration::from_secs(60);
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(version, subcommand_required = true, arg_required_else_help = false, max_term_width = 100)]
+struct Cli {
+    /// Configuration file [default: GOD_CONFIG, then go-d.ini here, then the one in the data directory]
+    #[arg(long, short, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    word: Word,
+}
+
+#[derive(Debug, Subcommand)]
+enum Word {
+    /// Work in the foreground until SIGTERM or SIGINT
+    Run {
+        /// Leave the session; what happens is told on standard output
+        #[arg(long, hide = true)]
+        detached: bool,
+    },
+    /// Work in the background; returns once it is ready
+    Start,
+    /// End the one in the background and wait for it
+    Stop,
+    /// Stop, then start
+    Restart,
+    /// Make one pass and end
+    Once,
+    /// Show who leads and which watchers there are; exit status 0 if tasks are looked after
+    Status,
+    /// Make the data directory and the database; may be repeated
+    Init,
+    /// Ask all daemons to read their configuration again
+    ConfigReload,
+}
+
+/// Why a word was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// The configuration.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The process file.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// The daemon itself.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] god_telemetry::Error),
+    /// The store.
+    #[error("the store can not be used")]
+    Store(#[from] StoreError),
+    /// The system refused.
+    #[error("cannot {what} {}", path.display())]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Said to the user as it stands.
+    #[error("{0}")]
+    Said(String),
+}
+
+/// Runs a daemon's program: reads the command line, does what its word says, and tells the result.
+#[must_use]
+pub fn main(kind: Kind) -> ExitCode {
+    let cli = Cli::parse();
+    let detached = matches!(cli.word, Word::Run { detached: true });
+    match carry_out(kind, cli) {
+        Ok(code) => code,
+        Err(err) => {
+            let text = god_engine::chain(&err);
+            if detached {
+                detach::failed(&text);
+            }
+            eprintln!("go-d-{}: {text}", kind.word());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(kind: Kind, cli: Cli) -> Result<ExitCode, FrontError> {
+    let setup = Setup::read(kind, Overrides { config: cli.config.clone(), ..Overrides::default() })?;
+    match cli.word {
+        Word::Run { detached } => {
+            if detached {
+                detach::leave_session()?;
+            }
+            serve(setup, detached)?;
+        }
+        Word::Start => start(&setup, cli.config.as_deref())?,
+        Word::Stop => return stop(&setup),
+        Word::Restart => {
+            let stopped = stop(&setup)?;
+            if stopped != ExitCode::SUCCESS {
+                return Ok(stopped);
+            }
+            start(&setup, cli.config.as_deref())?;
+        }
+        Word::Once => return once(setup),
+        Word::Status => {
+            let said = block_on(async {
+                let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
+                status::of(&*store).await.map_err(FrontError::from)
+            })?;
+            print!("{}", said.text);
+            return Ok(if said.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Word::Init => {
+            init(&setup)?;
+            println!("{} is ready", setup.config.base.data_dir.display());
+        }
+        Word::ConfigReload => {
+            block_on(async {
+                let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
+                crate::daemon::ask_to_reload(&*store).await.map_err(FrontError::from)
+            })?;
+            println!(
+                "asked all daemons to read their configuration again; their logs tell what became of it"
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes what a site needs before its first start: data directory and database. Safe to repeat.
+///
+/// # Errors
+/// [`FrontError`].
+pub fn init(setup: &Setup) -> Result<(), FrontError> {
+    make_data_dir(&setup.config.base.data_dir)?;
+    block_on(async {
+        god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
+        Ok(())
+    })
+}
+
+/// Makes the data directory. Its files are their owner's alone; root's directory itself can be passed through, because
+/// the directories of jobs may lie in it.
+///
+/// # Errors
+/// The system refused.
+pub fn make_data_dir(dir: &Path) -> Result<(), FrontError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let io = |source| FrontError::Io { what: "make the directory", path: dir.to_owned(), source };
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent() {
+        std::fs::create_dir_all(parent).map_err(io)?;
+    }
+    let mode = if crate::places::is_root() { 0o711 } else { 0o700 };
+    std::fs::DirBuilder::new().mode(mode).create(dir).map_err(io)
+}
+
+/// The whole life of a daemon in this process.
+fn serve(setup: Setup, detached: bool) -> Result<(), FrontError> {
+    let logs = god_telemetry::start(&setup.log_options())?;
+    make_data_dir(&setup.config.base.data_dir)?;
+    let _held = PidFile::take(&setup.pid_file())?;
+    let kind = setup.kind;
+    block_on(async {
+        let mut daemon = Daemon::open(setup).await?;
+        match kind {
+            Kind::Scheduler => drop(daemon.start_scheduler()),
+            Kind::Watcher => drop(daemon.start_watcher()),
+            Kind::Web => start_web(&mut daemon).await?,
+            Kind::All => {
+                daemon.start_scheduler();
+                daemon.start_watcher();
+                start_web(&mut daemon).await?;
+            }
+        }
+        daemon.ready(&logs);
+        if detached {
+            detach::ready();
+        }
+        daemon.until_asked_to_end().await;
+        daemon.close().await;
+        Ok(())
+    })
+}
+
+#[cfg(feature = "web")]
+async fn start_web(daemon: &mut Daemon) -> Result<(), FrontError> {
+    daemon.start_web().await?;
+    Ok(())
+}
+
+#[cfg(not(feature = "web"))]
+async fn start_web(_: &mut Daemon) -> Result<(), FrontError> {
+    Err(FrontError::Said("the web server is not built into this program".to_owned()))
+}
+
+fn start(setup: &Setup, config: Option<&Path>) -> Result<(), FrontError> {
+    make_data_dir(&setup.config.base.data_dir)?;
+    if let Some(pid) = pidfile::running(&setup.pid_file())? {
+        return Err(FrontError::Said(format!("it runs already (process {pid})")));
+    }
+    let pid = detach::start(config, &setup.own_file("log"))?;
+    println!("{} started (process {pid}); log: {}", setup.name(), setup.own_file("log").display());
+    Ok(())
+}
+
+fn stop(setup: &Setup) -> Result<ExitCode, FrontError> {
+    let name = setup.name();
+    match pidfile::stop(&setup.pid_file(), STOP)? {
+        Stopped::NotRunning => println!("{name} was not running"),
+        Stopped::Ended(pid) => println!("{name} has ended (process {pid})"),
+        Stopped::StillRuns(pid) => {
+            eprintln!("{name} was asked to end and still runs after {} s (process {pid})", STOP.as_secs());
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Works until nothing changes any more.
+fn once(setup: Setup) -> Result<ExitCode, FrontError> {
+    if setup.kind == Kind::Web {
+        return Err(FrontError::Said("a web server makes no passes: use `run`".to_owned()));
+    }
+    let logs = god_telemetry::start(&setup.log_options())?;
+    make_data_dir(&setup.config.base.data_dir)?;
+    block_on(async {
+        let mut daemon = Daemon::open(setup).await?;
+        let work = match daemon.setup().kind {
+            Kind::Watcher => daemon.start_watcher(),
+            _ => daemon.start_scheduler(),
+        };
+        daemon.ready(&logs);
+        let quiet = timeout(ONCE, until_quiet(&daemon, &work)).await;
+        daemon.close().await;
+        match quiet {
+            Ok(Ok(())) => Ok(ExitCode::SUCCESS),
+            Ok(Err(err)) => Err(err.into()),
+            Err(_) => Err(FrontError::Said(format!(
+                "no end of work, or another one leads, for {} s",
+                ONCE.as_secs()
+            ))),
+        }
+    })
+}
+
+/// Until the lease is held and two whole turns have changed nothing in the store.
+async fn until_quiet(daemon: &Daemon, work: &Work) -> Result<(), StoreError> {
+    let clock = &daemon.world.clock;
+    while work.tenure.current(clock.mono()).is_none() {
+        work.beat.past(work.beat.rings()).await;
+    }
+    let mut before: Option<Seq> = None;
+    loop {
+        let begun = work.beat.rings();
+        work.beat.past(begun + 1).await;
+        let now = daemon.store().head().await?;
+        if before == Some(now) {
+            return Ok(());
+        }
+        before = Some(now);
+    }
+}
+
+/// Runs a future to its end on a run time of its own.
+///
+/// # Errors
+/// What the future says; or no run time could be made.
+pub fn block_on<T, E: From<DaemonError>>(work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("go-d")
+        .enable_all()
+        .build()
+        .map_err(|source| DaemonError::System { what: "start threads", source })?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
+}
