@@ -1,0 +1,23 @@
+//! The REST interface: routes, tokens, and who may do what.
+//!
+//! It works on [`god_core::store::Store`] alone: a submit, a kill or a list is a read or a write of the store, and the
+//! daemons do the rest. It keeps no state that is worth saving. What existing clients rely on (header spellings, status
+//! codes, words) is in [`http`] and [`god_core::wire`].
+
+pub mod access;
+mod app;
+mod config;
+mod error;
+mod fresh;
+mod http;
+mod hub;
+mod routes;
+mod serve;
+mod subject;
+mod throttle;
+mod token;
+
+pub use app::{App, Parts};
+pub use config::{ApiConfig, ImageOffer, VolumeOffer};
+pub use routes::router;
+pub use serve::serve;

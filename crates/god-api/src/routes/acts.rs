@@ -1,0 +1,108 @@
+//! Requests on tasks. They are stored; the daemons make them true.
+
+use super::tasks::allowed_task;
+use crate::access::Action;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::http::{At, Sent, json};
+use crate::subject::Subject;
+use axum::extract::State;
+use axum::response::Response;
+use god_core::admission;
+use god_core::state::{Ask, WishStatus};
+use god_core::store::{Change, Committed};
+use god_core::{Task, wire};
+use god_engine::ask::{Asked as Answer, ask};
+use serde_json::{Value, json};
+
+/// `DELETE /task/{id}`
+pub(super) async fn kill(
+    State(app): State<App>,
+    subject: Subject,
+    At(id): At<String>,
+) -> Result<Response, ApiError> {
+    act(&app, &subject, &id, Ask::Kill).await
+}
+
+/// `GET` or `POST /task/{id}/suspend`
+pub(super) async fn suspend(
+    State(app): State<App>,
+    subject: Subject,
+    At(id): At<String>,
+) -> Result<Response, ApiError> {
+    act(&app, &subject, &id, Ask::Suspend).await
+}
+
+/// `GET` or `POST /task/{id}/resume`
+pub(super) async fn resume(
+    State(app): State<App>,
+    subject: Subject,
+    At(id): At<String>,
+) -> Result<Response, ApiError> {
+    act(&app, &subject, &id, Ask::Resume).await
+}
+
+/// `GET` or `POST /task/{id}/reschedule`
+pub(super) async fn reschedule(
+    State(app): State<App>,
+    subject: Subject,
+    At(id): At<String>,
+) -> Result<Response, ApiError> {
+    act(&app, &subject, &id, Ask::Reschedule).await
+}
+
+async fn act(app: &App, subject: &Subject, id: &str, what: Ask) -> Result<Response, ApiError> {
+    let task = allowed_task(app, subject, Action::Change, id).await?;
+    if task.spec.owner.id != *subject.login() {
+        tracing::info!(user = %subject.login(), task = %task.id, ask = ?what, "asked of somebody else's task");
+    }
+    let (task, msg) = match ask(&*app.store, task.id, what, None, app.now(), || app.op()).await? {
+        Answer::Stored(task) => {
+            let msg = said(&task, what);
+            (task, msg)
+        }
+        Answer::Nothing(task) if task.phase().is_over() => (task, "Task is over, nothing to do"),
+        Answer::Nothing(task) => (task, "Nothing to do"),
+        Answer::Unknown => return Err(ApiError::no_task(id)),
+    };
+    let whys = app.whys_for(&task).await?;
+    Ok(json(&json!({"msg": msg, "id": task.id, "status": wire::status(&task, whys.of(&task))})))
+}
+
+fn said(task: &Task, what: Ask) -> &'static str {
+    if task.wish.as_ref().is_some_and(|wish| wish.status == WishStatus::Rejected) {
+        return "Not possible in the state the task is in";
+    }
+    match what {
+        Ask::Kill => "Task will be killed",
+        Ask::Suspend => "Task will be suspended",
+        Ask::Resume => "Task will be resumed",
+        Ask::Reschedule => "Task will be rescheduled",
+    }
+}
+
+/// `PUT /task/{id}` with `{"name": …, "value": …}`
+pub(super) async fn set_field(
+    State(app): State<App>,
+    subject: Subject,
+    At(id): At<String>,
+    Sent(body): Sent,
+) -> Result<Response, ApiError> {
+    let text = |key: &str| match body.get(key) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Number(number)) => Some(number.to_string()),
+        _ => None,
+    };
+    let missing = |key: &str| ApiError::Bad(format!("{key}: is missing; accepted: a text"));
+    let name = text("name").ok_or_else(|| missing("name"))?;
+    let value = text("value").ok_or_else(|| missing("value"))?;
+    loop {
+        let task = allowed_task(&app, &subject, Action::Change, &id).await?;
+        let next = admission::set_field(&task, &name, &value, subject.is_admin, &app.config().site)?;
+        let change = Change::of(&task, next.clone(), app.op());
+        // Stale: the task moved in between; the field is set on what it is now.
+        if app.store.commit(vec![change], None).await?.first() == Some(&Committed::Done) {
+            return Ok(json(&json!({"msg": "Task updated", "id": next.id, "name": name, "value": value})));
+        }
+    }
+}
