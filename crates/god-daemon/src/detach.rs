@@ -1,9 +1,10 @@
-//! `start`: the same program again with the word `run`, in a session of its own.
+//! `start`: the same program again with the word that works in the foreground, in a session of its own.
 //!
 //! Nothing forks here: the parent is small and spawns, the child leaves the session itself before it starts any
 //! thread. The child's standard output is the line on which it tells what became of the start.
 
 use crate::front::FrontError;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -18,7 +19,7 @@ const READY_WORD: &str = "ready";
 const FAILED_WORD: &str = "failed ";
 
 /// Starts the program in the background and waits until it is ready; its process id.
-pub(crate) fn start(config: Option<&Path>, log: &Path) -> Result<u32, FrontError> {
+pub(crate) fn start(arguments: &[OsString], log: &Path) -> Result<u32, FrontError> {
     let io = |what, path: &Path| {
         let path = path.to_owned();
         move |source| FrontError::Io { what, path, source }
@@ -26,11 +27,11 @@ pub(crate) fn start(config: Option<&Path>, log: &Path) -> Result<u32, FrontError
     let program = std::env::current_exe().map_err(io("find", Path::new("this program")))?;
     let file = OpenOptions::new().append(true).create(true).mode(0o640).open(log);
     let mut command = Command::new(&program);
-    command.arg("run").arg("--detached");
-    if let Some(config) = config {
-        command.arg("--config").arg(config);
-    }
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file.map_err(io("open the log", log))?);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(file.map_err(io("open the log", log))?);
     let mut child = command.spawn().map_err(io("start", &program))?;
     match answer(&mut child) {
         Some(line) if line == READY_WORD => Ok(child.id()),

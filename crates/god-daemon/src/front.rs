@@ -6,6 +6,7 @@ use crate::setup::{Kind, Overrides, Setup, SetupError};
 use crate::{detach, status};
 use clap::{Parser, Subcommand};
 use god_core::store::{Seq, StoreError};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -68,7 +69,7 @@ pub enum FrontError {
     #[error(transparent)]
     Log(#[from] god_telemetry::Error),
     /// The store.
-    #[error("the store can not be used")]
+    #[error("the store did not do what was asked")]
     Store(#[from] StoreError),
     /// The system refused.
     #[error("cannot {what} {}", path.display())]
@@ -90,60 +91,101 @@ pub enum FrontError {
 pub fn main(kind: Kind) -> ExitCode {
     let cli = Cli::parse();
     let detached = matches!(cli.word, Word::Run { detached: true });
-    match carry_out(kind, cli) {
+    let told = carry_out(kind, cli);
+    tell(&format!("go-d-{}", kind.word()), detached, told)
+}
+
+/// Tells the user, and whoever waits for a start in the background, why a word was not carried out.
+#[must_use]
+pub fn tell<E>(program: &str, detached: bool, result: Result<ExitCode, E>) -> ExitCode
+where
+    E: AsRef<dyn std::error::Error + 'static>,
+{
+    match result {
         Ok(code) => code,
         Err(err) => {
-            let text = god_engine::chain(&err);
+            let text = god_engine::chain(err.as_ref());
             if detached {
                 detach::failed(&text);
             }
-            eprintln!("go-d-{}: {text}", kind.word());
+            eprintln!("{program}: {text}");
             ExitCode::FAILURE
         }
     }
 }
 
+impl AsRef<dyn std::error::Error + 'static> for FrontError {
+    fn as_ref(&self) -> &(dyn std::error::Error + 'static) {
+        self
+    }
+}
+
 fn carry_out(kind: Kind, cli: Cli) -> Result<ExitCode, FrontError> {
     let setup = Setup::read(kind, Overrides { config: cli.config.clone(), ..Overrides::default() })?;
-    match cli.word {
-        Word::Run { detached } => {
-            if detached {
-                detach::leave_session()?;
-            }
-            serve(setup, detached)?;
-        }
-        Word::Start => start(&setup, cli.config.as_deref())?,
-        Word::Stop => return stop(&setup),
-        Word::Restart => {
-            let stopped = stop(&setup)?;
-            if stopped != ExitCode::SUCCESS {
-                return Ok(stopped);
-            }
-            start(&setup, cli.config.as_deref())?;
-        }
-        Word::Once => return once(setup),
-        Word::Status => {
-            let said = block_on(async {
-                let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
-                status::of(&*store).await.map_err(FrontError::from)
-            })?;
-            print!("{}", said.text);
-            return Ok(if said.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
-        Word::Init => {
-            init(&setup)?;
-            println!("{} is ready", setup.config.base.data_dir.display());
-        }
-        Word::ConfigReload => {
-            block_on(async {
-                let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
-                crate::daemon::ask_to_reload(&*store).await.map_err(FrontError::from)
-            })?;
-            println!(
-                "asked all daemons to read their configuration again; their logs tell what became of it"
-            );
-        }
+    let mut again: Vec<OsString> = vec!["run".into(), "--detached".into()];
+    if let Some(config) = cli.config {
+        again.extend(["--config".into(), config.into()]);
     }
+    match cli.word {
+        Word::Run { detached } => serve(setup, detached, async |daemon: &mut Daemon| match kind {
+            Kind::Scheduler => {
+                daemon.start_scheduler();
+                Ok(())
+            }
+            Kind::Watcher => {
+                daemon.start_watcher();
+                Ok(())
+            }
+            Kind::Web | Kind::All => start_web(daemon).await,
+        })
+        .map(|()| ExitCode::SUCCESS),
+        Word::Start => start(&setup, &again),
+        Word::Stop => stop(&setup),
+        Word::Restart => match stop(&setup)? {
+            ExitCode::SUCCESS => start(&setup, &again),
+            failed => Ok(failed),
+        },
+        Word::Once => once(setup),
+        Word::Status => status(&setup),
+        Word::Init => init(&setup),
+        Word::ConfigReload => reload(&setup),
+    }
+}
+
+#[cfg(feature = "web")]
+async fn start_web(daemon: &mut Daemon) -> Result<(), FrontError> {
+    daemon.start_web().await?;
+    Ok(())
+}
+
+#[cfg(not(feature = "web"))]
+async fn start_web(_: &mut Daemon) -> Result<(), FrontError> {
+    Err(FrontError::Said("the web server is not built into this program".to_owned()))
+}
+
+/// Says who looks after the tasks; fails when nobody does.
+///
+/// # Errors
+/// The store can not be asked.
+pub fn status(setup: &Setup) -> Result<ExitCode, FrontError> {
+    let said = block_on(async {
+        let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
+        status::of(&*store).await.map_err(FrontError::from)
+    })?;
+    print!("{}", said.text);
+    Ok(if said.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks every daemon of the site to read its configuration again. The file was read to get here, so it is good.
+///
+/// # Errors
+/// The store can not be written.
+pub fn reload(setup: &Setup) -> Result<ExitCode, FrontError> {
+    block_on(async {
+        let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
+        crate::daemon::ask_to_reload(&*store).await.map_err(FrontError::from)
+    })?;
+    println!("asked all daemons to read their configuration again; their logs tell what became of it");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -151,12 +193,14 @@ fn carry_out(kind: Kind, cli: Cli) -> Result<ExitCode, FrontError> {
 ///
 /// # Errors
 /// [`FrontError`].
-pub fn init(setup: &Setup) -> Result<(), FrontError> {
+pub fn init(setup: &Setup) -> Result<ExitCode, FrontError> {
     make_data_dir(&setup.config.base.data_dir)?;
     block_on(async {
         god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
-        Ok(())
-    })
+        Ok::<_, FrontError>(())
+    })?;
+    println!("{} is ready", setup.config.base.data_dir.display());
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes the data directory. Its files are their owner's alone; root's directory itself can be passed through, because
@@ -177,24 +221,27 @@ pub fn make_data_dir(dir: &Path) -> Result<(), FrontError> {
     std::fs::DirBuilder::new().mode(mode).create(dir).map_err(io)
 }
 
-/// The whole life of a daemon in this process.
-fn serve(setup: Setup, detached: bool) -> Result<(), FrontError> {
-    let logs = god_telemetry::start(&setup.log_options())?;
+/// The whole life of a daemon in this process. `begin` starts its loops; when it returns, the daemon is ready.
+///
+/// # Errors
+/// The daemon did not start; or what `begin` says.
+pub fn serve<E>(
+    setup: Setup,
+    detached: bool,
+    begin: impl AsyncFnOnce(&mut Daemon) -> Result<(), E>,
+) -> Result<(), E>
+where
+    E: From<FrontError> + From<DaemonError>,
+{
+    if detached {
+        detach::leave_session()?;
+    }
+    let logs = god_telemetry::start(&setup.log_options()).map_err(FrontError::from)?;
     make_data_dir(&setup.config.base.data_dir)?;
-    let _held = PidFile::take(&setup.pid_file())?;
-    let kind = setup.kind;
+    let _held = PidFile::take(&setup.pid_file()).map_err(FrontError::from)?;
     block_on(async {
         let mut daemon = Daemon::open(setup).await?;
-        match kind {
-            Kind::Scheduler => drop(daemon.start_scheduler()),
-            Kind::Watcher => drop(daemon.start_watcher()),
-            Kind::Web => start_web(&mut daemon).await?,
-            Kind::All => {
-                daemon.start_scheduler();
-                daemon.start_watcher();
-                start_web(&mut daemon).await?;
-            }
-        }
+        begin(&mut daemon).await?;
         daemon.ready(&logs);
         if detached {
             detach::ready();
@@ -205,28 +252,26 @@ fn serve(setup: Setup, detached: bool) -> Result<(), FrontError> {
     })
 }
 
-#[cfg(feature = "web")]
-async fn start_web(daemon: &mut Daemon) -> Result<(), FrontError> {
-    daemon.start_web().await?;
-    Ok(())
-}
-
-#[cfg(not(feature = "web"))]
-async fn start_web(_: &mut Daemon) -> Result<(), FrontError> {
-    Err(FrontError::Said("the web server is not built into this program".to_owned()))
-}
-
-fn start(setup: &Setup, config: Option<&Path>) -> Result<(), FrontError> {
+/// Starts this program again in the background, with these arguments, and waits until it is ready.
+///
+/// # Errors
+/// It runs already, or did not get ready.
+pub fn start(setup: &Setup, arguments: &[OsString]) -> Result<ExitCode, FrontError> {
     make_data_dir(&setup.config.base.data_dir)?;
     if let Some(pid) = pidfile::running(&setup.pid_file())? {
         return Err(FrontError::Said(format!("it runs already (process {pid})")));
     }
-    let pid = detach::start(config, &setup.own_file("log"))?;
-    println!("{} started (process {pid}); log: {}", setup.name(), setup.own_file("log").display());
-    Ok(())
+    let log = setup.own_file("log");
+    let pid = detach::start(arguments, &log)?;
+    println!("{} started (process {pid}); log: {}", setup.name(), log.display());
+    Ok(ExitCode::SUCCESS)
 }
 
-fn stop(setup: &Setup) -> Result<ExitCode, FrontError> {
+/// Ends the daemon that runs in the background or anywhere else on this host, and waits for it.
+///
+/// # Errors
+/// [`PidFileError`].
+pub fn stop(setup: &Setup) -> Result<ExitCode, FrontError> {
     let name = setup.name();
     match pidfile::stop(&setup.pid_file(), STOP)? {
         Stopped::NotRunning => println!("{name} was not running"),

@@ -13,6 +13,8 @@ mod reload;
 pub mod setup;
 pub mod status;
 pub mod supervise;
+#[cfg(feature = "web")]
+mod web;
 
 pub use daemon::{Daemon, DaemonError};
 pub use front::FrontError;

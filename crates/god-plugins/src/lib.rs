@@ -12,7 +12,7 @@ mod stores;
 pub use executors::{executors, needs_one_process};
 pub use limits::{not_built_in, without_effect};
 pub use site::site;
-pub use stores::store;
+pub use stores::{backup, store};
 
 use god_config::{Config, Known};
 use god_core::BoxError;
