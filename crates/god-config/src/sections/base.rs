@@ -22,7 +22,7 @@ pub struct Base {
     pub defaults_ram_gb: u32,
     /// Whether tasks may ask to run as root in their container.
     pub allow_root: bool,
-    /// Smallest uid and gid that a task may run with.
+    /// Smallest uid and gid that a task may run with; 0 lets root itself own tasks.
     pub min_uid: u32,
     /// Days that usage counts for fair shares and quotas.
     pub usage_window_days: u32,
@@ -81,7 +81,7 @@ impl Base {
             defaults_cpu: root.count32("defaults_cpu", 1).unwrap_or(default.defaults_cpu),
             defaults_ram_gb: root.count32("defaults_ram", 1).unwrap_or(default.defaults_ram_gb),
             allow_root: root.flag("allow_root").unwrap_or(default.allow_root),
-            min_uid: root.count32("min_uid", 1).unwrap_or(default.min_uid),
+            min_uid: root.count32("min_uid", 0).unwrap_or(default.min_uid),
             usage_window_days: root
                 .count32("user_reset_usage_duration", 1)
                 .unwrap_or(default.usage_window_days),
