@@ -60,6 +60,7 @@ fn prepare(description: &Path) -> Result<Option<Container>, String> {
 
     let setup = || -> io::Result<_> {
         sys::fill_standard_descriptors()?;
+        sys::close_inherited(2)?;
         sys::take_signals()?;
         sys::become_subreaper()?;
         let signals = sys::signal_fd(&[&[libc::SIGCHLD], &FORWARDED[..]].concat())?;

@@ -28,10 +28,15 @@ pub fn become_subreaper() -> io::Result<()> {
 /// Sets every signal to its default action and blocks them all: from now on they are read from a
 /// descriptor. Children must empty the mask again; they then find nothing ignored.
 pub fn take_signals() -> io::Result<()> {
+    // The kernel's structure, whose first word is the handler; zeroes mean "default".
+    let default = [0_u64; 8];
     for signal in 1..=64 {
-        // SAFETY: no handler is installed. Refusals (KILL, STOP, those of the C library) do not
-        // matter.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: no handler is installed, and the structure is not longer than what is passed.
+        // The C library would not touch its two own signals. Refusals (KILL, STOP) do not matter.
+        unsafe {
+            let old = std::ptr::null_mut::<libc::c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8_usize);
+        }
     }
     // SAFETY: the set is initialised by sigfillset before use.
     unsafe {
@@ -243,6 +248,18 @@ pub fn raise_open_files() -> Option<libc::rlimit> {
         let new = libc::rlimit { rlim_cur: old.rlim_max, rlim_max: old.rlim_max };
         (libc::setrlimit(libc::RLIMIT_NOFILE, &new) == 0).then_some(old)
     }
+}
+
+/// Closes every descriptor from 3 on but one: what a careless starter left open must not be held
+/// for as long as we live, nor reach jobs.
+pub fn close_inherited(but: RawFd) -> io::Result<()> {
+    for (first, last) in [(3, but - 1), (but + 1, RawFd::MAX)] {
+        if first <= last {
+            // SAFETY: nothing of ours is open yet but the descriptor that is left out.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } as c_int)?;
+        }
+    }
+    Ok(())
 }
 
 /// `/dev/null`, for reading and writing.

@@ -43,7 +43,19 @@ pub fn as_limit(mark: u64) -> (c_int, libc::rlimit64) {
 
 /// The mark of a process, `None` when it is gone.
 pub fn of(pid: i32) -> Option<u64> {
+    // The quick way takes a capability that root in a container often lacks; the other way is
+    // open to all.
     sys::hard_limit_of(pid, RESOURCE)
+        .or_else(|| parse_limits(&std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?))
+}
+
+/// The hard limit of file locks in `/proc/PID/limits`.
+fn parse_limits(text: &str) -> Option<u64> {
+    let values = text.lines().find_map(|line| line.strip_prefix("Max file locks"))?;
+    match values.split_ascii_whitespace().nth(1)? {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    }
 }
 
 /// Every process of this machine with its mark, as far as we may see them.
@@ -109,6 +121,15 @@ mod tests {
         assert_eq!(parse_stat(&format!("42 (a) Z 9 (b) ) R {tail}")), Some(777));
         assert_eq!(parse_stat(&format!("42 (sleep) Z {tail}")), None);
         assert_eq!(parse_stat("42 (sleep"), None);
+    }
+
+    #[test]
+    fn both_ways_to_the_mark_agree() {
+        let text = std::fs::read_to_string("/proc/self/limits").unwrap();
+        assert_eq!(parse_limits(&text), sys::hard_limit_of(0, RESOURCE));
+        let line = "Max file locks            12                   77                   locks     \n";
+        assert_eq!(parse_limits(line), Some(77));
+        assert_eq!(parse_limits("Max open files 1 2"), None);
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub fn start(options: Options) -> Result<(), String> {
 const READY: &str = "ready";
 
 fn serve(options: &Options, mut starter: io::PipeWriter) {
-    let keeper = match become_keeper(options) {
+    let keeper = match become_keeper(options, &starter) {
         Ok(keeper) => keeper,
         Err(reason) => {
             // The starter shows it; when it is gone the log has to do.
@@ -160,12 +160,12 @@ fn serve(options: &Options, mut starter: io::PipeWriter) {
 }
 
 /// `None` when another keeper serves already.
-fn become_keeper(options: &Options) -> Result<Option<super::Keeper>, String> {
+fn become_keeper(options: &Options, starter: &io::PipeWriter) -> Result<Option<super::Keeper>, String> {
     let fail = |what: &str| {
         let what = what.to_owned();
         move |err: io::Error| format!("cannot {what}: {err}")
     };
-    detach(&options.dir).map_err(fail("become a process of its own"))?;
+    detach(&options.dir, starter).map_err(fail("become a process of its own"))?;
     let Some(lock) = take_lock(&options.dir).map_err(fail("lock the directory"))? else { return Ok(None) };
     sys::become_subreaper().map_err(fail("become the parent of orphans"))?;
     protect();
@@ -222,11 +222,13 @@ fn prepare_dir(dir: &Path) -> Result<(), String> {
 }
 
 /// Leaves session, directory, standard files and signals of whoever started us.
-fn detach(dir: &Path) -> io::Result<()> {
+fn detach(dir: &Path, starter: &io::PipeWriter) -> io::Result<()> {
+    sys::close_inherited(starter.as_raw_fd())?;
     // SAFETY: plain integers. We were just forked, so we lead no group and setsid succeeds.
     sys::check(unsafe { libc::setsid() })?;
+    // For what is written into directories of jobs; our own files have their modes set.
     // SAFETY: plain integers.
-    unsafe { libc::umask(0o077) };
+    unsafe { libc::umask(0o027) };
     std::env::set_current_dir("/")?;
     sys::take_signals()?;
     sys::fill_standard_descriptors()?;
@@ -315,7 +317,7 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
         _ => {}
     }
-    // The mask set in `detach` makes it 0700 at once; nobody connects in between.
+    // Nobody else can enter the directory meanwhile.
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     Ok(listener)
