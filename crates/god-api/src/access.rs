@@ -9,7 +9,7 @@ use god_core::user::Project;
 
 /// What somebody wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// See it, its files and its output.
     Read,
     /// Change it, or ask for its end.
@@ -18,7 +18,7 @@ pub enum Action {
 
 /// What it is done to.
 #[derive(Debug, Clone, Copy)]
-pub enum Object<'a> {
+pub(crate) enum Object<'a> {
     /// A task, by its owner.
     Task(&'a Owner),
     /// A user's record, usage, and tasks as a whole.
@@ -29,16 +29,21 @@ pub enum Object<'a> {
 
 /// How tasks are shared.
 #[derive(Debug, Clone, Copy)]
-pub struct Sharing<'a> {
+pub(crate) struct Sharing<'a> {
     /// Whether members of a project see and manage each other's tasks in it.
-    pub among_members: bool,
+    pub(crate) among_members: bool,
     /// The projects.
-    pub projects: &'a [Project],
+    pub(crate) projects: &'a [Project],
 }
 
 /// Whether the rules allow it.
 #[must_use]
-pub fn is_allowed(subject: &Subject, action: Action, object: Object<'_>, sharing: Sharing<'_>) -> bool {
+pub(crate) fn is_allowed(
+    subject: &Subject,
+    action: Action,
+    object: Object<'_>,
+    sharing: Sharing<'_>,
+) -> bool {
     if subject.is_admin {
         return true;
     }

@@ -57,7 +57,8 @@ impl fmt::Debug for Parts {
 #[derive(Debug, Clone)]
 pub struct App(Arc<Inner>);
 
-pub(crate) struct Inner {
+/// What the clones of an [`App`] share.
+pub struct Inner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) auth: Arc<dyn Auth>,
     pub(crate) config: ApiConfig,

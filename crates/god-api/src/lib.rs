@@ -4,7 +4,7 @@
 //! daemons do the rest. It keeps no state that is worth saving. What existing clients rely on (header spellings, status
 //! codes, words) is in [`http`] and [`god_core::wire`].
 
-pub mod access;
+mod access;
 mod app;
 mod config;
 mod error;

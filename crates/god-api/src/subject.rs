@@ -11,17 +11,16 @@ use std::sync::Arc;
 
 /// Somebody who is logged in.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// The record, at most a second old.
-    pub user: Arc<User>,
+    pub(crate) user: Arc<User>,
     /// Whether the login is one of the admins'.
-    pub is_admin: bool,
+    pub(crate) is_admin: bool,
 }
 
 impl Subject {
     /// The login.
-    #[must_use]
-    pub fn login(&self) -> &UserId {
+    pub(crate) fn login(&self) -> &UserId {
         &self.user.id
     }
 }
