@@ -131,9 +131,11 @@ fn listen(shared: &Shared, conn: &Connection, ears: &OwnedFd, stop: &OwnedFd) {
     }
 }
 
+pub(crate) const HEAD: &str = "SELECT coalesce(max(seq), 0) FROM note";
+
 /// The position of the newest change.
 pub(crate) fn head(conn: &Connection) -> rusqlite::Result<Seq> {
-    let newest = conn.prepare_cached("SELECT coalesce(max(seq), 0) FROM note")?.query_row([], |row| {
+    let newest = conn.prepare_cached(HEAD)?.query_row([], |row| {
         let seq: i64 = row.get(0)?;
         Ok(seq)
     })?;

@@ -140,3 +140,45 @@ pub(crate) fn changes(reader: &Reader<'_>, since: Seq, limit: usize) -> Result<C
     }
     Ok(Changes::Notes(notes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::sql;
+    use crate::{row, schema, tasks, tx};
+    use rusqlite::Connection;
+
+    fn plan(conn: &Connection, sql: &str) -> String {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("good SQL");
+        let rows = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+        rows.collect::<Result<Vec<_>, _>>().expect("a plan").join("; ")
+    }
+
+    #[test]
+    fn no_query_walks_through_the_history() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("god.db");
+        crate::place::make_file(&path).expect("a file");
+        let mut conn = schema::connect(&path, false).expect("connects");
+        schema::prepare(&mut conn, &path).expect("makes tables");
+        for (sql, want) in [
+            (sql::IN_PHASE, "SEARCH task USING INDEX task_phase (phase=? AND rowid>?)"),
+            (sql::ACTIVE_OF, "SEARCH task USING INDEX task_active (owner=? AND rowid>?)"),
+            (sql::CHILDREN, "SEARCH task USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (sql::ARRAY, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"),
+            (sql::OVER, "SEARCH task USING INDEX task_over (ended>?)"),
+            (sql::OVER_OF, "SEARCH task USING INDEX task_over_owner (owner=? AND ended>?)"),
+            (sql::COUNTS, "SEARCH counter USING PRIMARY KEY (owner=?)"),
+            (sql::OLDEST, "SEARCH note"),
+            (sql::NOTES, "SEARCH note USING INTEGER PRIMARY KEY (rowid>?)"),
+            (crate::bell::HEAD, "SEARCH note"),
+            (row::TASK, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"),
+            (row::ARRAY_BEFORE, "SEARCH task USING INDEX task_array (id<?)"),
+            (tx::STORED, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"),
+            (tasks::KNOWN, "SEARCH task USING INDEX task_key (owner=? AND submit_key=?)"),
+        ] {
+            // Whether an index answers alone makes no difference here: the rows are read next.
+            let plan = plan(&conn, sql).replace("COVERING ", "");
+            assert_eq!(plan, want, "{sql}");
+        }
+    }
+}

@@ -72,8 +72,12 @@ pub(crate) struct Reader<'c> {
     arrays: HashMap<TaskId, Arc<TaskSpec>>,
 }
 
-const TASK: &str =
+pub(crate) const TASK: &str =
     "SELECT parent, rev, op, submitted, made, over, failed, fields, body FROM task WHERE id = ?1";
+
+/// The only array that an id without a document may belong to.
+pub(crate) const ARRAY_BEFORE: &str =
+    "SELECT id, kids FROM task WHERE kids > 0 AND id < ?1 ORDER BY id DESC LIMIT 1";
 
 impl<'c> Reader<'c> {
     pub(crate) fn new(conn: &'c Connection, shared: &'c Shared) -> Reader<'c> {
@@ -125,7 +129,7 @@ impl<'c> Reader<'c> {
         }
         let array = self
             .conn
-            .prepare_cached("SELECT id, kids FROM task WHERE kids > 0 AND id < ?1 ORDER BY id DESC LIMIT 1")?
+            .prepare_cached(ARRAY_BEFORE)?
             .query_row([int(id.0)], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
         let Some((parent, kids)) = array else { return Ok(None) };

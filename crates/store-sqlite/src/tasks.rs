@@ -27,6 +27,8 @@ impl Fresh {
     }
 }
 
+pub(crate) const KNOWN: &str = "SELECT id FROM task WHERE owner = ?1 AND submit_key = ?2";
+
 /// Stores new tasks, one after the other.
 pub(crate) fn submit(tx: &mut Tx<'_>, batch: &[Fresh]) -> Result<Vec<Submitted>, Fault> {
     batch.iter().map(|fresh| submit_one(tx, fresh)).collect()
@@ -36,11 +38,8 @@ fn submit_one(tx: &mut Tx<'_>, fresh: &Fresh) -> Result<Submitted, Fault> {
     let new = &fresh.new;
     let owner = new.spec.owner.id.as_str();
     if let Some(key) = &new.idempotency {
-        let known: Option<i64> = tx
-            .conn
-            .prepare_cached("SELECT id FROM task WHERE owner = ?1 AND submit_key = ?2")?
-            .query_row((owner, key), |row| row.get(0))
-            .optional()?;
+        let known: Option<i64> =
+            tx.conn.prepare_cached(KNOWN)?.query_row((owner, key), |row| row.get(0)).optional()?;
         if let Some(id) = known {
             return Ok(Submitted::Known(TaskId(uint(id))));
         }

@@ -49,6 +49,9 @@ struct Array {
     counted: bool,
 }
 
+pub(crate) const STORED: &str =
+    "SELECT parent, rev, phase, killing, kids, made, over, failed, owner, fields FROM task WHERE id = ?1";
+
 /// In `counter`, all owners together.
 pub(crate) const EVERYBODY: &str = "";
 
@@ -104,10 +107,7 @@ impl<'c> Tx<'c> {
         let Ok(number) = i64::try_from(id.0) else { return Ok(None) };
         let found = self
             .conn
-            .prepare_cached(
-                "SELECT parent, rev, phase, killing, kids, made, over, failed, owner, fields
-                 FROM task WHERE id = ?1",
-            )?
+            .prepare_cached(STORED)?
             .query_row([number], |row| {
                 let phase: u8 = row.get(2)?;
                 let head = Head {

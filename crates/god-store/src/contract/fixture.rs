@@ -1,4 +1,5 @@
-//! Builders and short verbs for the checks. Every panic here is a failed check.
+//! Builders and short verbs for the checks; the builders serve a store's own tests as well. Every panic here is a
+//! failed check.
 
 use super::Wanted;
 use god_core::executor::Cause;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// 2026-01-01 00:00:00 UTC.
-pub(super) const START: i64 = 1_767_225_600_000;
+pub const START: i64 = 1_767_225_600_000;
 
 /// One store with a clock that moves a second with each question, and marks that never repeat.
 pub(super) struct Kit {
@@ -31,12 +32,18 @@ pub(super) async fn kit_with(make: &impl AsyncFn(Wanted) -> Arc<dyn Store>, want
     Kit { store: make(wanted).await, clock: AtomicI64::new(START), ops: AtomicU64::new(1) }
 }
 
-pub(super) fn user(name: &str) -> UserId {
+/// A login.
+#[must_use]
+pub fn user(name: &str) -> UserId {
     UserId::new(name)
 }
 
 /// A specification in which every field that a store could lose holds something.
-pub(super) fn spec(owner: &str, array: Option<&str>) -> TaskSpec {
+///
+/// # Panics
+/// When `array` is no array.
+#[must_use]
+pub fn spec(owner: &str, array: Option<&str>) -> TaskSpec {
     TaskSpec {
         owner: Owner {
             id: user(owner),
@@ -77,7 +84,9 @@ pub(super) fn spec(owner: &str, array: Option<&str>) -> TaskSpec {
     }
 }
 
-pub(super) fn new_task(spec: TaskSpec) -> NewTask {
+/// A submit of it without key and limits.
+#[must_use]
+pub fn new_task(spec: TaskSpec) -> NewTask {
     NewTask {
         spec: Arc::new(spec),
         submitted: Timestamp(START),
@@ -86,7 +95,9 @@ pub(super) fn new_task(spec: TaskSpec) -> NewTask {
     }
 }
 
-pub(super) fn attempt(number: u32) -> Attempt {
+/// An attempt with this number.
+#[must_use]
+pub fn attempt(number: u32) -> Attempt {
     Attempt {
         number,
         executor: ExecutorName::new("local"),
@@ -97,7 +108,9 @@ pub(super) fn attempt(number: u32) -> Attempt {
     }
 }
 
-pub(super) fn exit(code: i32, started: Timestamp, ended: Timestamp) -> Exit {
+/// The end of a run by itself with this exit code.
+#[must_use]
+pub fn exit(code: i32, started: Timestamp, ended: Timestamp) -> Exit {
     Exit {
         cause: Cause::Code(code),
         by_request: false,

@@ -7,7 +7,7 @@ mod arrays;
 mod books;
 mod changes;
 mod feed;
-mod fixture;
+pub mod fixture;
 mod leases;
 mod purges;
 mod reads;
