@@ -2,7 +2,7 @@
 
 use super::bed::{Bed, by_itself};
 use super::ends::LONG;
-use crate::build;
+use crate::{build, until};
 use god_core::executor::{Abandon, AttemptKey, Cause, Exit, Finished, Launch, Run, Seen};
 use std::collections::BTreeSet;
 
@@ -199,12 +199,16 @@ pub async fn abandon_and_start_have_one_winner(bed: &Bed) {
             }
         };
         if expected == 0 {
-            let seen = bed.observe(&run).await;
-            assert!(
-                matches!(&seen, Seen::Absent)
-                    || matches!(&seen, Seen::Exited(exit) if exit.cause == Cause::NeverRan),
-                "{seen:?}"
-            );
+            // What was set up for it may take a moment to find its latch taken.
+            until(bed.patience, &format!("{} is settled", launch.key), async || {
+                match bed.observe(&run).await {
+                    Seen::Absent => Some(()),
+                    Seen::Exited(exit) if exit.cause == Cause::NeverRan => Some(()),
+                    Seen::Exited(exit) => panic!("{} never ran and ended: {exit:?}", launch.key),
+                    _ => None,
+                }
+            })
+            .await;
         }
         if let Some(marks) = marks(bed, &launch) {
             assert_eq!(marks, expected, "{}: {verdict:?}", launch.key);

@@ -1,0 +1,3 @@
+//! What every executor promises.
+
+god_testkit::executor_contract!(crate::bed::bed);
