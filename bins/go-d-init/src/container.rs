@@ -95,7 +95,7 @@ impl Container {
             Err(err) => {
                 let reason =
                     format!("cannot open the working directory {}: {err}", self.launch.workdir.display());
-                return self.finish(None, failed(record, EXIT_CANNOT_RUN, reason));
+                return self.finish(None, failed(record, None, reason));
             }
         };
         let record = match self.start(&workdir) {
@@ -124,7 +124,7 @@ impl Container {
             rlimits: &rlimits,
             umask: launch.umask & 0o777,
         };
-        let no_stack = |err| spawn::SpawnError { code: EXIT_CANNOT_RUN, reason: format!("no memory: {err}") };
+        let no_stack = |err| spawn::SpawnError { code: None, reason: format!("no memory: {err}") };
         let mut stack = spawn::Stack::new().map_err(no_stack)?;
         spawn::spawn(&plan, &mut stack)
     }
@@ -224,8 +224,8 @@ fn environment(launch: &ContainerLaunch) -> Vec<std::ffi::CString> {
     env
 }
 
-fn failed(record: ExitRecord, code: i32, reason: String) -> ExitRecord {
-    ExitRecord { code: Some(code), failure: Some(reason), ..record }
+fn failed(record: ExitRecord, code: Option<i32>, reason: String) -> ExitRecord {
+    ExitRecord { code, failure: Some(reason), ..record }
 }
 
 fn exited(record: ExitRecord, ended: &Ended) -> ExitRecord {

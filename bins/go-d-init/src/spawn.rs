@@ -104,8 +104,9 @@ struct Report {
 /// Why the program was not entered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnError {
-    /// The exit code this counts as: 127 for what does not exist, else 126.
-    pub code: i32,
+    /// The exit code this counts as, as in shells: 127 for a script or interpreter that does not
+    /// exist, 126 for one that cannot be executed. `None` when it was not tried.
+    pub code: Option<i32>,
     /// In words.
     pub reason: String,
 }
@@ -173,7 +174,7 @@ pub fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<i32, SpawnError> {
     let pid = unsafe { libc::clone(child, stack.top(), flags, (&raw mut job).cast()) };
     if pid == -1 {
         let err = io::Error::last_os_error();
-        return Err(SpawnError { code: 126, reason: format!("cannot make a process: {err}") });
+        return Err(SpawnError { code: None, reason: format!("cannot make a process: {err}") });
     }
     // SAFETY: `job` is alive; the child wrote through a pointer the compiler did not follow.
     let report = unsafe { ptr::read_volatile(&raw const job.report) };
@@ -187,7 +188,7 @@ pub fn spawn(plan: &Plan<'_>, stack: &mut Stack) -> Result<i32, SpawnError> {
         sys::kill(pid, libc::SIGKILL);
         wait_for(pid);
         return Err(SpawnError {
-            code: 126,
+            code: Some(126),
             reason: format!(
                 "the script was not entered within {} s: its file system or that of its interpreter does not answer",
                 STALL_LIMIT.as_secs()
@@ -217,12 +218,17 @@ fn explain(plan: &Plan<'_>, report: &Report) -> SpawnError {
         Step::Output => "cannot open god.log and god.err".to_owned(),
         Step::Exec if report.interpreter_missing => {
             let reason = format!("cannot run {script}: the interpreter it names does not exist");
-            return SpawnError { code: 127, reason };
+            return SpawnError { code: Some(127), reason };
         }
         Step::Exec => format!("cannot run {script}"),
     };
-    let missing = report.step == Step::Exec && matches!(report.errno, libc::ENOENT | libc::ENOTDIR);
-    let code = if missing { 127 } else { 126 };
+    let code = match (report.step, report.errno) {
+        (Step::Exec, libc::ENOENT | libc::ENOTDIR) => Some(127),
+        // Not the script's fault: another try may go well.
+        (Step::Exec, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EIO) => None,
+        (Step::Exec, _) => Some(126),
+        _ => None,
+    };
     SpawnError { code, reason: format!("{what}: {words} (error {})", report.errno) }
 }
 

@@ -22,8 +22,10 @@ pub enum Place<'a> {
     },
     /// As a plain process on a host.
     Native {
-        /// The user's home directory on that host.
-        home: &'a str,
+        /// Path of the volume named `home`, if the task asked for it.
+        home_volume: Option<&'a str>,
+        /// The user's home directory on that host, if there is one.
+        home: Option<&'a str>,
     },
 }
 
@@ -50,9 +52,10 @@ pub fn shared(login: &str, place: Place<'_>, array: Option<ArrayRange>) -> Vec<V
             set("GODOCKER_HOME", home_mount.unwrap_or(CONTAINER_WORKDIR));
             set("HOME", &format!("/home/{login}"));
         }
-        Place::Native { home } => {
-            set("GODOCKER_HOME", home);
-            set("HOME", home);
+        Place::Native { home_volume, home } => {
+            // The working directory stands in for what is missing: see `own_native`.
+            home_volume.iter().for_each(|path| set("GODOCKER_HOME", path));
+            home.iter().for_each(|path| set("HOME", path));
             // An image brings its own; a daemon's is no business of a job.
             set("PATH", DEFAULT_PATH);
         }
@@ -76,6 +79,18 @@ pub fn own(task: u64, index: Option<i64>, workdir: Option<&str>) -> Vec<Variable
     }
     if let Some(index) = index {
         env.extend(ARRAY_PREFIXES.map(|prefix| (format!("{prefix}_ID"), index.to_string())));
+    }
+    env
+}
+
+/// The variables of one task that runs natively: also its working directory, which stands in for a
+/// home that `shared` does not name.
+pub fn own_native(task: u64, index: Option<i64>, workdir: &str, shared: &[Variable]) -> Vec<Variable> {
+    let mut env = own(task, index, Some(workdir));
+    for name in ["GODOCKER_HOME", "HOME"] {
+        if !shared.iter().any(|(known, _)| known == name) {
+            env.push((name.to_owned(), workdir.to_owned()));
+        }
     }
     env
 }
@@ -174,14 +189,16 @@ mod tests {
 
     #[test]
     fn native_uses_real_paths() {
-        let env = all(
-            shared("bob", Place::Native { home: "/users/bob" }, None),
-            own(7, None, Some("/shared/7/task")),
-        );
-        assert_eq!(env["GODOCKER_PWD"], "/shared/7/task");
-        assert_eq!(env["GODOCKER_HOME"], "/users/bob");
-        assert_eq!(env["HOME"], "/users/bob");
-        assert_eq!(env["PATH"], DEFAULT_PATH);
+        let check = |home_volume, home, expected: [&str; 2]| {
+            let shared = shared("bob", Place::Native { home_volume, home }, None);
+            let env = all(shared.clone(), own_native(7, None, "/shared/7/task", &shared));
+            assert_eq!(env["GODOCKER_PWD"], "/shared/7/task");
+            assert_eq!([env["GODOCKER_HOME"].as_str(), env["HOME"].as_str()], expected);
+            assert_eq!(env["PATH"], DEFAULT_PATH);
+        };
+        check(Some("/data/bob"), Some("/users/bob"), ["/data/bob", "/users/bob"]);
+        check(None, Some("/users/bob"), ["/shared/7/task", "/users/bob"]);
+        check(None, None, ["/shared/7/task", "/shared/7/task"]);
     }
 
     #[test]

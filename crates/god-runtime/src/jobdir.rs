@@ -97,12 +97,21 @@ pub struct AttemptDirs {
 #[derive(Debug, Clone)]
 pub struct JobDirs {
     shared: PathBuf,
+    sync: bool,
 }
 
 impl JobDirs {
     /// `shared` is the absolute path that is the same on every host.
     pub fn new(shared: impl Into<PathBuf>) -> Self {
-        Self { shared: shared.into() }
+        Self { shared: shared.into(), sync: true }
+    }
+
+    /// Files are no longer made durable one by one. For an executor whose jobs run on this very
+    /// host: none of them survives what would lose a file, and a start writes anew what is not
+    /// as it should be.
+    #[must_use]
+    pub fn without_sync(self) -> Self {
+        Self { sync: false, ..self }
     }
 
     /// Directory of a plain task, or of the parent of an array.
@@ -172,13 +181,14 @@ impl JobDirs {
     }
 
     /// Writes the script of a task or array once: readable and executable by its user alone when
-    /// the daemon is root, else by the daemon's user. The file is durable on return.
+    /// the daemon is root, else by the daemon's user. The file is durable on return, unless
+    /// [`Self::without_sync`].
     ///
     /// # Errors
     /// [`JobDirError`].
     pub fn write_script(&self, task: u64, owner: Owner, text: &[u8]) -> Result<PathBuf, JobDirError> {
         let control = self.control_step(task)?;
-        control.write_file(SCRIPT, owner, Mode::RUSR | Mode::XUSR, text)
+        control.write_file(SCRIPT, owner, Mode::RUSR | Mode::XUSR, text, self.sync)
     }
 
     /// Makes the directories of one attempt of a container and writes its launch description,
@@ -201,7 +211,7 @@ impl JobDirs {
             path: dirs.launch.clone(),
             source: io::Error::other(err),
         })?;
-        step.write_file(LAUNCH, owner, Mode::RUSR, &text)?;
+        step.write_file(LAUNCH, owner, Mode::RUSR, &text, self.sync)?;
         Ok(dirs)
     }
 
@@ -426,8 +436,15 @@ impl Step {
         Ok(Step { dir, path })
     }
 
-    /// Writes a small file whole and durably, unless it is already there with the same content.
-    fn write_file(&self, name: &str, owner: Owner, mode: Mode, text: &[u8]) -> Result<PathBuf, JobDirError> {
+    /// Writes a small file whole, unless it is already there with the same content.
+    fn write_file(
+        &self,
+        name: &str,
+        owner: Owner,
+        mode: Mode,
+        text: &[u8],
+        sync: bool,
+    ) -> Result<PathBuf, JobDirError> {
         let path = self.path.join(name);
         let failed = |what, source: io::Error| JobDirError::Io { what, path: path.clone(), source };
         let root = rustix::process::geteuid().is_root();
@@ -450,9 +467,14 @@ impl Step {
                 rustix::fs::fchown(&file, Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))?;
             }
             rustix::fs::fchmod(&file, mode)?;
-            file.sync_all()?;
+            if sync {
+                file.sync_all()?;
+            }
             rustix::fs::renameat(&self.dir, temporary.as_str(), &self.dir, name)?;
-            Ok(rustix::fs::fsync(&self.dir)?)
+            if sync {
+                rustix::fs::fsync(&self.dir)?;
+            }
+            Ok(())
         });
         written.map_err(|err| failed("write", err))?;
         Ok(path)

@@ -157,6 +157,11 @@ pub enum StartResult {
         /// Why, for the user.
         reason: String,
     },
+    /// Nothing was run and the latch is untouched; the same start may be accepted later.
+    NotNow {
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What the keeper knows of an attempt.

@@ -220,7 +220,9 @@ pub const EXIT_NOT_FOUND: i32 = 127;
 /// container's record lies in a directory the job can write.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ExitRecord {
-    /// Exit code 0 to 255, or 128 + signal; `None` when it cannot be known (`lost`).
+    /// Exit code 0 to 255, or 128 + signal. 126 and 127, with a `failure`, when the script could not
+    /// be executed. `None` when it cannot be known (`lost`), or when what surrounds the script
+    /// failed (`failure`) and it was not even tried.
     pub code: Option<i32>,
     /// The signal that ended it.
     pub signal: Option<i32>,

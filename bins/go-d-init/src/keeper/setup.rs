@@ -73,10 +73,10 @@ impl Options {
             "--memory" => self.capacity.memory = number()?,
             "--idle-seconds" => self.idle = Duration::from_secs(number()?),
             "--cluster" => {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
                 if value.is_empty() || value.len() > 64 || !value.bytes().all(plain) {
                     return Err(format!(
-                        "--cluster {value:?}: letters, digits, - and _ are accepted, up to 64"
+                        "--cluster {value:?}: letters, digits and - _ . are accepted, up to 64"
                     ));
                 }
                 self.cluster = value.to_owned();

@@ -1,5 +1,7 @@
 //! The real program: as PID 1 of a container-like place, and as keeper of local jobs.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod adoption;
 mod cgroups;
 mod container;

@@ -1,11 +1,15 @@
 //! Two processes try to take the same latches; each latch has exactly one winner.
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use god_runtime::latch::{Latch, Taken, Verdict};
 use god_runtime::launch::Key;
 
 const TASKS: u64 = 10_000;
+/// After so many the contenders wait for each other.
+const TOGETHER: u64 = 50;
 const DIR: &str = "GOD_TEST_LATCH_DIR";
 const VERDICT: &str = "GOD_TEST_LATCH_VERDICT";
 
@@ -17,17 +21,13 @@ fn contender() {
         Ok("started") => Verdict::Started,
         _ => Verdict::Abandoned,
     };
-    let dir = std::path::PathBuf::from(dir);
+    let dir = PathBuf::from(dir);
     let latch = Latch::open(&dir).unwrap();
-    // Both wait here until both are ready, so that they truly run against each other.
-    std::fs::write(dir.join(format!("ready-{verdict:?}")), "").unwrap();
-    let limit = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !(dir.join("ready-Started").exists() && dir.join("ready-Abandoned").exists()) {
-        assert!(std::time::Instant::now() < limit, "the other contender never came");
-        std::thread::yield_now();
-    }
     let mut won = String::new();
     for task in 0..TASKS {
+        if task % TOGETHER == 0 {
+            meet(&dir, verdict, task);
+        }
         match latch.take(Key { task, attempt: 1 }, verdict).unwrap() {
             Taken::Won => won.push_str(&format!("{task}\n")),
             Taken::Lost { attempt, verdict: other } => {
@@ -37,6 +37,18 @@ fn contender() {
         }
     }
     std::fs::write(dir.join(format!("won-{verdict:?}")), won).unwrap();
+}
+
+/// Waits for the other contender, so that both truly run against each other, however the machine
+/// shares its time.
+fn meet(dir: &Path, verdict: Verdict, task: u64) {
+    std::fs::write(dir.join(format!("at-{task}-{verdict:?}")), "").unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    let both = [Verdict::Started, Verdict::Abandoned].map(|who| dir.join(format!("at-{task}-{who:?}")));
+    while !both.iter().all(|path| path.exists()) {
+        assert!(Instant::now() < limit, "the other contender never came");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use god_runtime::keeper::{Event, Seen, StartResult};
 use god_runtime::latch::{Taken, Verdict};
-use god_runtime::launch::{EXIT_CANNOT_RUN, ExitRecord, Key, Launch, Template};
+use god_runtime::launch::{ExitRecord, Key, Launch, Template};
 
 use super::super::journal::{Intent, Line, Past, Start};
 use super::super::marks;
@@ -58,7 +58,7 @@ impl Jobs {
             return Some(StartResult::Known(entry.seen()));
         }
         if self.is_closing {
-            return refuse("this host is going down".to_owned());
+            return Some(StartResult::NotNow { reason: "this host is going down".to_owned() });
         }
         let prepared = match prepared.get(launch.template as usize) {
             Some(Ok(prepared)) => Rc::clone(prepared),
@@ -80,7 +80,7 @@ impl Jobs {
                 return Some(StartResult::Taken { verdict, attempt });
             }
             Ok(_) => {}
-            Err(err) => return refuse(err.to_string()),
+            Err(err) => return Some(StartResult::NotNow { reason: err.to_string() }),
         }
         self.entries.insert(key, Entry::Queued(Waiting { prepared, launch }));
         self.queue.push_back(key);
@@ -181,13 +181,13 @@ impl Jobs {
             }
             Ok(Taken::Lost { verdict: Verdict::Started, .. }) => {
                 let reason = "the latch says that it started elsewhere; nothing was run here";
-                return self.settle_failed(intent, EXIT_CANNOT_RUN, reason.to_owned());
+                return self.settle_failed(intent, None, reason.to_owned());
             }
-            Err(err) => return self.settle_failed(intent, EXIT_CANNOT_RUN, err.to_string()),
+            Err(err) => return self.settle_failed(intent, None, err.to_string()),
         }
         let place = match waiting.prepared.place(&waiting.launch) {
             Ok(place) => place,
-            Err(reason) => return self.settle_failed(intent, EXIT_CANNOT_RUN, reason),
+            Err(reason) => return self.settle_failed(intent, None, reason),
         };
         let mut limits = vec![marks::as_limit(intent.mark)];
         limits.extend(self.open_files.map(|old| {
@@ -238,10 +238,10 @@ impl Jobs {
     }
 
     /// The latch is taken, yet the script was not entered.
-    fn settle_failed(&mut self, intent: Intent, code: i32, reason: String) {
+    fn settle_failed(&mut self, intent: Intent, code: Option<i32>, reason: String) {
         let now = sys::wall_ms();
         let record = ExitRecord {
-            code: Some(code),
+            code,
             failure: Some(reason),
             started_ms: now,
             ended_ms: now,
