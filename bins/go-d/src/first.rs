@@ -51,13 +51,23 @@ fn own_config(overrides: &Overrides) -> Result<Option<(PathBuf, PathBuf)>> {
     Ok(is_own.then_some((data_dir, own)))
 }
 
-/// Writes the configuration of a first start, unless there is one or another one is named. Says whether the
-/// configuration in use is the program's own.
+/// Whose the configuration in use is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Config {
+    /// One that somebody wrote and named.
+    Named,
+    /// The program's own, from an earlier start.
+    Own,
+    /// The program's own, written just now.
+    Written,
+}
+
+/// Writes the configuration of a first start, unless there is one or another one is named.
 ///
 /// # Errors
 /// The file or its directory can not be written.
-pub fn write_config(overrides: &Overrides, executors: Option<&[String]>) -> Result<bool> {
-    let Some((data_dir, file)) = own_config(overrides)? else { return Ok(false) };
+pub fn write_config(overrides: &Overrides, executors: Option<&[String]>) -> Result<Config> {
+    let Some((data_dir, file)) = own_config(overrides)? else { return Ok(Config::Named) };
     front::make_data_dir(&data_dir)?;
     let shared_dir = data_dir.join("shared");
     if !shared_dir.is_dir() {
@@ -67,7 +77,7 @@ pub fn write_config(overrides: &Overrides, executors: Option<&[String]>) -> Resu
         made.with_context(|| format!("cannot make the directory {}", shared_dir.display()))?;
     }
     if file.exists() {
-        return Ok(true);
+        return Ok(Config::Own);
     }
     let caller = Caller::find()?;
     let local = || vec!["local".to_owned()];
@@ -79,8 +89,7 @@ pub fn write_config(overrides: &Overrides, executors: Option<&[String]>) -> Resu
         admin: vec![caller.login.clone()],
     };
     write_new(&file, &text(&choices, &caller)).with_context(|| format!("cannot write {}", file.display()))?;
-    println!("wrote {}", file.display());
-    Ok(true)
+    Ok(Config::Written)
 }
 
 /// The file's text.
@@ -133,7 +142,7 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use god_config::{Config, FileText, Input};
+    use god_config::{FileText, Input};
     use std::os::unix::fs::PermissionsExt;
 
     fn choices(executors: &[&str]) -> Embedded {
@@ -146,8 +155,8 @@ mod tests {
         }
     }
 
-    fn read(text: &str) -> Config {
-        let loaded = Config::check(&Input {
+    fn read(text: &str) -> god_config::Config {
+        let loaded = god_config::Config::check(&Input {
             file: Some(FileText { name: "go-d.ini", bytes: text.as_bytes(), mode: Some(0o600) }),
             production: None,
             environment: &Environment::default(),

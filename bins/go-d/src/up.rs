@@ -9,20 +9,24 @@ use std::process::ExitCode;
 
 /// `go-d up`: in the foreground, until SIGTERM or SIGINT.
 pub fn up(overrides: Overrides, options: &UpArgs) -> Result<ExitCode> {
-    let (setup, is_own) = read(overrides, options)?;
+    let (setup, config) = read(overrides, options)?;
     front::serve(setup, options.detached, async |daemon: &mut Daemon| -> Result<()> {
         daemon.start_scheduler();
         daemon.start_watcher();
         let server = format!("http://{}", daemon.start_web().await?);
-        let login = match is_own {
-            true => {
+        // Whoever wrote a configuration makes the users, too.
+        let login = match config {
+            first::Config::Named => None,
+            first::Config::Own | first::Config::Written => {
                 let caller = first::Caller::find()?;
                 let config = &daemon.setup().config;
                 Some(client::ensure(config, daemon.store(), &caller, &server).await?)
             }
-            false => None,
         };
         if !options.detached {
+            if config == first::Config::Written {
+                println!("wrote {}", daemon.setup().file.display());
+            }
             println!("GO-Docker is at {server}");
             if let Some(file) = login {
                 println!("login for go-d-cli: {}", file.display());
@@ -52,11 +56,11 @@ pub fn start(cli: &Cli, overrides: Overrides, options: &UpArgs) -> Result<ExitCo
     Ok(front::start(&setup, &again)?)
 }
 
-/// The setup, and whether its configuration is the program's own.
-fn read(overrides: Overrides, options: &UpArgs) -> Result<(Setup, bool)> {
-    let is_own = first::write_config(&overrides, options.executors.as_deref())
+/// The setup, and whose its configuration is.
+fn read(overrides: Overrides, options: &UpArgs) -> Result<(Setup, first::Config)> {
+    let config = first::write_config(&overrides, options.executors.as_deref())
         .context("the configuration of a first start was not written")?;
     let overrides =
         Overrides { executors: options.executors.clone(), listen: options.listen.clone(), ..overrides };
-    Ok((Setup::read(Kind::All, overrides)?, is_own))
+    Ok((Setup::read(Kind::All, overrides)?, config))
 }

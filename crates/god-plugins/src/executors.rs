@@ -5,7 +5,6 @@ use futures::future::BoxFuture;
 use god_config::Config;
 use god_core::BoxError;
 use god_core::executor::Executor;
-#[cfg(feature = "fake")]
 use god_core::ids::ExecutorName;
 use std::sync::Arc;
 
@@ -20,6 +19,8 @@ pub(crate) struct Row {
 
 /// All executors of this build.
 pub(crate) const TABLE: &[(&str, Row)] = &[
+    #[cfg(feature = "docker")]
+    ("docker", Row { build: docker, images: true, one_process: false }),
     #[cfg(feature = "fake")]
     ("fake", Row { build: fake, images: false, one_process: true }),
 ];
@@ -49,6 +50,34 @@ pub async fn executors(config: &Config) -> Result<Vec<Arc<dyn Executor>>, Plugin
 pub fn needs_one_process(config: &Config) -> Vec<&str> {
     let alone = |name: &&str| TABLE.iter().any(|(known, row)| known == name && row.one_process);
     config.executors.names.iter().map(String::as_str).filter(alone).collect()
+}
+
+#[cfg(feature = "docker")]
+fn docker(config: &Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>> {
+    use god_core::units::{Bytes, Seconds};
+    Box::pin(async move {
+        let docker = &config.executors.docker;
+        if docker.tls.is_some() {
+            return Err("docker.tls is not built in yet: use a unix socket or a tunnel".into());
+        }
+        let options = executor_docker::Options {
+            url: docker.url.reveal().to_owned(),
+            cores: docker.cores,
+            memory: docker.memory_bytes.map(Bytes),
+            network: docker.network.clone(),
+            registry: config.images.private_registry.clone(),
+            grace: Seconds(config.base.grace_seconds),
+            min_id: config.base.min_uid,
+            ..executor_docker::Options::new(
+                config.base.cluster.clone(),
+                config.base.shared_dir.clone(),
+                crate::init::find(true)?,
+            )
+        };
+        let executor: Arc<dyn Executor> =
+            Arc::new(executor_docker::DockerExecutor::new(ExecutorName::new("docker"), options)?);
+        Ok(executor)
+    })
 }
 
 #[cfg(feature = "fake")]
