@@ -7,15 +7,20 @@ use god_core::units::Seconds;
 use std::path::PathBuf;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 the server or a file reports an error; 2 the command line is wrong; 3 a job ended without an
-exit code; 4 not logged in, or not allowed; 5 no server answers. `submit --wait`, `submit --follow` and `wait` end with
-the exit code of the job.
+Exit codes:
+  0  done
+  1  the server or a file reports an error
+  2  the command line is wrong
+  3  a job ended without an exit code
+  4  not logged in, or not allowed
+  5  no server answers
+`submit --wait`, `submit --follow` and `wait` end with the exit code of the job.
 
-Environment: GODOCKER_SERVER, GODOCKER_USER and GODOCKER_APIKEY stand before what `login` saved.";
+GODOCKER_SERVER, GODOCKER_USER and GODOCKER_APIKEY stand before what `login` saved.";
 
 /// Submits, follows and manages tasks of GO-Docker.
 #[derive(Debug, Parser)]
-#[command(name = "go-d-cli", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "go-d-cli", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -29,10 +34,10 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Globals {
     /// Address of the server, such as https://god.example.org
-    #[arg(long, global = true, env = "GODOCKER_SERVER", value_name = "URL")]
+    #[arg(long, global = true, env = "GODOCKER_SERVER", hide_env_values = true, value_name = "URL")]
     pub server: Option<String>,
-    /// How to print; a table on a terminal and plain columns elsewhere unless given
-    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    /// table, plain (tabs, no heading) or json; a table on a terminal and plain elsewhere unless given
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Option<Format>,
     /// Print ids only, or nothing
     #[arg(short, long, global = true)]
@@ -93,7 +98,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct LoginArgs {
     /// Login name; the name of the account you are in unless given
-    #[arg(long, env = "GODOCKER_USER", value_name = "NAME")]
+    #[arg(long, env = "GODOCKER_USER", hide_env_values = true, value_name = "NAME")]
     pub user: Option<String>,
     /// Read the API key from standard input instead of asking for it (GODOCKER_APIKEY is taken as well)
     #[arg(long)]

@@ -4,7 +4,7 @@
 use crate::args::Format;
 use crate::client::Api;
 use crate::commands::{Gone, for_each, resolve};
-use crate::failure::{Failure, NO_CODE};
+use crate::failure::{Failure, NO_CODE, complain};
 use crate::ids::IdList;
 use crate::output::Printer;
 use crate::task::{End, Task};
@@ -22,10 +22,14 @@ pub async fn run(lists: &[IdList], api: &Api, printer: Printer) -> Result<u8, Fa
     let mut code = None;
     let (_, ended) = for_each(&ids, async |id| {
         let document = until_over(api, id, Gone::default()).await?;
-        let end = Task(&document).end();
-        let (own, words) = match &end {
-            End::Code(given) => (End::passed_on(*given), format!("task {id} is over, exit code {given}")),
-            End::NoCode(reason) => (NO_CODE, format!("task {id} is over without an exit code: {reason}")),
+        let (own, line) = match Task(&document).end() {
+            End::Code(given) => {
+                (End::passed_on(given), Some(format!("task {id} is over, exit code {given}")))
+            }
+            End::NoCode(reason) => {
+                complain(&format!("go-d-cli: {}", Failure::NoExitCode { task: id, reason }));
+                (NO_CODE, None)
+            }
         };
         if own != 0 && code.is_none() {
             code = Some(own);
@@ -33,7 +37,7 @@ pub async fn run(lists: &[IdList], api: &Api, printer: Printer) -> Result<u8, Fa
         match printer.format {
             Format::Json => documents.push(document),
             _ if printer.quiet => {}
-            _ => printer.line(&words)?,
+            _ => line.map_or(Ok(()), |line| printer.line(&line))?,
         }
         Ok(())
     })

@@ -53,8 +53,12 @@ impl Account {
 
     /// Server, user and key in the environment.
     pub fn at(server: &Fake) -> Account {
-        let account = Account::new().set("GODOCKER_SERVER", &server.url);
-        account.set("GODOCKER_USER", "ada").set("GODOCKER_APIKEY", KEY)
+        Account::new().of(server)
+    }
+
+    /// The same home, with server, user and key in the environment.
+    pub fn of(self, server: &Fake) -> Account {
+        self.set("GODOCKER_SERVER", &server.url).set("GODOCKER_USER", "ada").set("GODOCKER_APIKEY", KEY)
     }
 
     pub fn set(mut self, name: &'static str, value: &str) -> Account {

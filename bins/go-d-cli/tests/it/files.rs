@@ -73,6 +73,21 @@ fn nothing_is_overwritten_unless_told() {
 }
 
 #[test]
+fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
+    let account = Account::new();
+    let target = account.home.path().join("race");
+    let planted = target.clone();
+    let server = Fake::start(move |_, _| {
+        fs::write(&planted, "mine").expect("written");
+        Answer::raw(200, "application/octet-stream", vec![b"theirs".to_vec()])
+    });
+    let account = account.of(&server);
+    account.run(&["files", "get", "7", "race"]).with(1).says(&["race is there already"]);
+    assert_eq!(fs::read_to_string(&target).expect("read"), "mine");
+    assert_eq!(names(&account), ["race"]);
+}
+
+#[test]
 fn half_a_file_is_no_file() {
     let server = server();
     let account = Account::at(&server);

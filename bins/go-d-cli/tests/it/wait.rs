@@ -70,11 +70,8 @@ fn several_tasks_end_with_the_first_failure_in_the_order_given() {
     });
     let account = Account::at(&server);
     let done = account.run(&["wait", "3,1-2"]).with(4);
-    assert_eq!(
-        done.out(),
-        "task 3 is over, exit code 4\ntask 1 is over, exit code 0\n\
-         task 2 is over without an exit code: rejected by scheduler\n"
-    );
+    assert_eq!(done.out(), "task 3 is over, exit code 4\ntask 1 is over, exit code 0\n");
+    assert_eq!(done.err, "go-d-cli: task 2 ended without an exit code: rejected by scheduler\n");
     account.run(&["wait", "1-3"]).with(3);
     assert_eq!(account.run(&["wait", "1", "1", "--quiet"]).with(0).out(), "");
     let json = account.run(&["wait", "1", "--output", "json"]).with(0);
