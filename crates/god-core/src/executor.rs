@@ -85,8 +85,15 @@ pub enum Seen {
     Absent,
     /// Accepted but not started yet.
     Created,
-    /// Its script runs (or is paused).
+    /// Its script runs.
     Running {
+        /// The reference to keep.
+        run: Option<RunRef>,
+        /// When it started, by the executor.
+        since: Timestamp,
+    },
+    /// Its script was started and is paused.
+    Paused {
         /// The reference to keep.
         run: Option<RunRef>,
         /// When it started, by the executor.

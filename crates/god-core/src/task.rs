@@ -274,7 +274,9 @@ impl Task {
                 WishStatus::Rejected
             }
             (TaskState::Running { paused: false, .. } | TaskState::Starting { .. }, Ask::Resume) => {
-                WishStatus::Rejected
+                // A pause that is under way may take effect after this, so it is undone like one that has.
+                let pausing = self.wish.as_ref().is_some_and(|w| w.is_open() && w.ask == Ask::Suspend);
+                if pausing { WishStatus::Requested } else { WishStatus::Rejected }
             }
             (TaskState::Running { paused: true, .. }, Ask::Suspend) => return None,
             _ => WishStatus::Requested,

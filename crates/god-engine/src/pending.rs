@@ -264,7 +264,8 @@ impl Pending {
             (Pick::Child { parent: a.parent.id, ordinal: a.next }, a.parent.submitted)
         });
         match (single, child) {
-            (Some(s), Some(c)) => Some(if s.0.id() < c.0.id() { s } else { c }),
+            // A child that got a document while it waited is known twice: the one with the document counts.
+            (Some(s), Some(c)) => Some(if s.0.id() <= c.0.id() { s } else { c }),
             (s, c) => s.or(c),
         }
     }

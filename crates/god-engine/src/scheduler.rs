@@ -21,7 +21,7 @@ use god_core::ids::TaskId;
 use god_core::store::{Lease, Seq, StoreError};
 use god_core::task::Task;
 use starts::Starting;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
 use tracing::{info, warn};
@@ -49,6 +49,8 @@ struct State {
     nodes_at: Option<Duration>,
     reconciled_at: Duration,
     pins: BTreeMap<String, Option<String>>,
+    /// Tasks to look at again with the next reconciliation.
+    again: BTreeSet<TaskId>,
     maintenance: bool,
 }
 

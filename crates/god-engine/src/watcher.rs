@@ -16,6 +16,7 @@ use crate::world::World;
 use futures::future::{BoxFuture, Either, select};
 use futures::stream::{FuturesUnordered, StreamExt};
 use god_core::executor::{Abandon, EventStream, ExecError, Finished, RunEvent, Seen};
+use god_core::executor::{AttemptKey, Run};
 use god_core::ids::TaskId;
 use god_core::spec::Output;
 use god_core::state::{Event, Phase, TaskState};
@@ -42,8 +43,16 @@ struct Watched {
     task: Task,
     /// When its executor first said that there is no such run, without a word to the contrary since.
     absent_since: Option<Duration>,
+    /// When to look at an absent run again.
+    look_at: Option<Duration>,
+    /// Whether its latch says that it ran, though it was not seen running.
+    ran: bool,
     /// When its open request was last worked on.
     acted_at: Option<Duration>,
+    /// Whether work on it is under way: one thing at a time, so that a pause never overtakes its resume.
+    busy: bool,
+    /// Whether it was seen paused (or not) although its document says otherwise.
+    astray: bool,
 }
 
 /// What the watcher knows.
@@ -56,8 +65,10 @@ struct State {
     held: BTreeMap<TaskId, (Duration, Vec<Event>)>,
     /// Ended attempts whose leftovers are to be removed, by executor.
     finished: BTreeMap<usize, Vec<Finished>>,
+    /// Claimed runs that their executor does not know for too long, by executor: the latch is to say what became of them.
+    doubtful: BTreeMap<usize, Vec<Run>>,
     /// Unknown runs of ours, with the time they were first seen.
-    strangers: BTreeMap<(usize, god_core::executor::AttemptKey), Duration>,
+    strangers: BTreeMap<(usize, AttemptKey), Duration>,
     reconciled_at: Option<Duration>,
     /// Ends written lately, to tell a busy time from a quiet one.
     ends: u32,
@@ -74,9 +85,11 @@ struct Inflight {
 /// What comes back from it.
 enum Done {
     Events { executor: usize, stream: Box<dyn EventStream>, events: Option<Vec<RunEvent>> },
-    Observed { executor: usize, seen: Vec<RunEvent>, failed: Option<String> },
+    /// `asked` is when the question was put: an answer may lie about while this process is frozen.
+    Observed { executor: usize, asked: Duration, seen: Vec<RunEvent>, failed: Option<String> },
     Listed { executor: usize, seen: Vec<RunEvent>, failed: Option<String> },
-    Acted { results: Vec<(TaskId, u32, Acted)> },
+    Acted { results: Vec<(TaskId, Option<u32>, Acted)> },
+    Settled { results: Vec<(AttemptKey, Result<Abandon, String>)> },
     Forgot { executor: usize, items: Vec<Finished>, error: Option<String> },
 }
 
@@ -89,6 +102,8 @@ enum Acted {
     Paused,
     /// The run goes on.
     Resumed,
+    /// The run was put right; its document says so already.
+    Righted,
     /// The latch is ours: the attempt never ran.
     NeverRan,
     /// It can not be done here.
@@ -168,6 +183,7 @@ impl<'a> Watcher<'a> {
         self.write_held(s, inflight, false).await?;
         self.refresh_members(s, inflight).await?;
         self.act_on_wishes(s, inflight);
+        self.settle_doubtful(s, inflight);
         self.forget_finished(s, inflight);
         self.reconcile(s, inflight);
         if inflight.done.is_empty() {
@@ -190,8 +206,8 @@ impl<'a> Watcher<'a> {
             if let Some(at) = watched.acted_at {
                 until = until.min(at + settings.retry);
             }
-            if let Some(at) = watched.absent_since {
-                until = until.min(at + settings.absent_grace);
+            if let Some(at) = watched.look_at {
+                until = until.min(at);
             }
         }
         let span = until.saturating_sub(mono).max(Duration::from_millis(1));

@@ -64,6 +64,8 @@ pub struct Settings {
     pub nodes_refresh: Duration,
     /// How long a running attempt must be seen absent before it counts as lost.
     pub absent_grace: Duration,
+    /// How long a claimed attempt may be absent before its latch is asked whether it will ever run.
+    pub starting_grace: Duration,
     /// How long an unknown run of ours is left alone before it is killed.
     pub orphan_grace: Duration,
     /// Time between the polite and the hard signal of a kill.
@@ -88,6 +90,7 @@ impl Default for Settings {
             reconcile: Duration::from_secs(10),
             nodes_refresh: Duration::from_secs(5),
             absent_grace: Duration::from_secs(5),
+            starting_grace: Duration::from_secs(20),
             orphan_grace: Duration::from_secs(15),
             kill_grace: Seconds(10),
             retry: Duration::from_secs(2),

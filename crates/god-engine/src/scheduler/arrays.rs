@@ -5,7 +5,7 @@ use crate::flaw::{self, Flaw};
 use crate::moves;
 use god_core::ids::TaskId;
 use god_core::state::{Ask, Event, Phase};
-use god_core::store::{Change, StoreError};
+use god_core::store::{Change, Scan, StoreError};
 use god_core::task::Task;
 
 impl Scheduler<'_> {
@@ -71,10 +71,25 @@ impl Scheduler<'_> {
         Ok(())
     }
 
+    /// Children with a document that are not over, from the store itself: the safety net of what is in memory.
+    async fn unended(&self, parent: TaskId) -> Result<Vec<TaskId>, StoreError> {
+        let mut ids = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.world.store.scan(&Scan::ChildrenOf(parent), after, 512).await?;
+            let Some(last) = page.last() else { return Ok(ids) };
+            after = Some(last.id);
+            ids.extend(page.iter().filter(|t| !t.phase().is_over()).map(|t| t.id));
+        }
+    }
+
     /// Makes the parent's kill the wish of every child that has a document and is not over.
     async fn kill_children(&self, s: &mut State, parent: &Task, inflight: &mut Inflight) -> Result<(), StoreError> {
         let mut ids = s.pending.stop_array(parent.id);
         ids.extend(s.capacity.children_of(parent.id));
+        if s.pending.array(parent.id).is_some_and(|a| a.look) {
+            ids.extend(inflight.drive(self.unended(parent.id)).await?);
+        }
         if flaw::on(Flaw::ArrayKillMissesChildren) {
             ids.clear();
         }

@@ -7,7 +7,7 @@ use crate::pending::Pending;
 use god_core::ids::TaskId;
 use god_core::spec::AfterPolicy;
 use god_core::state::{Event, Outcome, Phase};
-use god_core::store::{Change, ChangeNote, Changes, Lease, Scan, StoreError};
+use god_core::store::{Change, ChangeNote, Changes, Committed, Lease, Scan, StoreError};
 use god_core::task::Task;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tracing::info;
@@ -31,6 +31,7 @@ impl Scheduler<'_> {
             nodes_at: None,
             reconciled_at: self.world.clock.mono(),
             pins: BTreeMap::new(),
+            again: BTreeSet::new(),
             maintenance: self.in_maintenance().await?,
         };
         // Parents first, so that their children find them.
@@ -152,25 +153,31 @@ impl Scheduler<'_> {
                         s.starting.insert(task.id, Starting::due(mono));
                     }
                 }
-                Phase::Gathering => {
-                    let made = if s.pending.array(task.id).is_some() {
-                        Vec::new()
-                    } else {
-                        self.world.store.made(task.id).await?
-                    };
-                    s.pending.add(task, made);
-                }
+                Phase::Gathering => self.add(s, task).await?,
                 Phase::Pending => match self.readiness(&task, &parents) {
-                    Ready::Now => s.pending.add(task, Vec::new()),
+                    Ready::Now => self.add(s, task).await?,
                     Ready::After(waits) => s.pending.wait(task.id, &waits),
                     Ready::Never(why) => skipped.push((task, why)),
                 },
                 Phase::Held | Phase::Over | Phase::Archived => {}
             }
         }
+        // Children before their parents, which can not end before them.
+        skipped.sort_by_key(|(task, _)| task.parent.is_none());
         for (task, why) in skipped {
             self.skip(s, task, why).await?;
         }
+        Ok(())
+    }
+
+    /// Adds a task that may start; for an array, with what the store knows of its children.
+    async fn add(&self, s: &mut State, task: Task) -> Result<(), StoreError> {
+        let made = if task.children.made > 0 && s.pending.array(task.id).is_none() {
+            self.world.store.made(task.id).await?
+        } else {
+            Vec::new()
+        };
+        s.pending.add(task, made);
         Ok(())
     }
 
@@ -207,12 +214,24 @@ impl Scheduler<'_> {
     }
 
     /// Ends a task whose parents did not succeed.
-    async fn skip(&self, s: &State, task: Task, why: String) -> Result<(), StoreError> {
+    async fn skip(&self, s: &mut State, task: Task, why: String) -> Result<(), StoreError> {
         let now = self.world.clock.now();
         let Ok(next) = task.after(&Event::EndedUnstarted(Outcome::Skipped(why)), now) else { return Ok(()) };
         let change = Change::of(&task, next, self.world.ops.next());
-        // Stale: somebody else moved it, and we hear of that.
-        self.world.store.commit(vec![change], Some(&s.lease)).await?;
+        if self.world.store.commit(vec![change], Some(&s.lease)).await? != [Committed::Done] {
+            // Somebody else moved it, or a child of it is not over yet.
+            s.again.insert(task.id);
+        }
+        Ok(())
+    }
+
+    /// Looks again at the tasks that could not be ended when it was tried.
+    pub(super) async fn take_in_again(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
+        let ids: Vec<TaskId> = std::mem::take(&mut s.again).into_iter().collect();
+        for page in ids.chunks(PAGE) {
+            let docs = inflight.drive(self.world.store.get(page)).await?;
+            self.take_in(s, docs.into_iter().flatten().collect()).await?;
+        }
         Ok(())
     }
 }

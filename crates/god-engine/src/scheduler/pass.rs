@@ -49,6 +49,11 @@ impl Scheduler<'_> {
                 Err(no) => self.explain(s, ix, Some(no.text(&shape))),
                 Ok(node) => {
                     let Some((pick, parent)) = s.pending.pop(ix) else { continue };
+                    if s.capacity.held(pick.id()).is_some() {
+                        // A child that got a document while it waited is known twice, and was placed already.
+                        requeue_head(s, &mut order, rank, ix);
+                        continue;
+                    }
                     let ports = s.capacity.free_ports(shape.ports);
                     let held = Held {
                         node: node.clone(),

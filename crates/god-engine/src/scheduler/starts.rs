@@ -136,6 +136,7 @@ impl Scheduler<'_> {
         if all {
             s.reconciled_at = mono;
             s.maintenance = inflight.drive(self.in_maintenance()).await?;
+            self.take_in_again(s, inflight).await?;
             let parents: Vec<TaskId> = s.pending.arrays().map(|(id, _)| *id).collect();
             for parent in parents {
                 if let Some(array) = s.pending.array_mut(parent) {

@@ -51,7 +51,7 @@ impl Watcher<'_> {
             };
             match run.seen {
                 Seen::Exited(_) | Seen::Absent => done.push(item),
-                Seen::Created | Seen::Running { .. } => {
+                Seen::Created | Seen::Running { .. } | Seen::Paused { .. } => {
                     let over = doc.as_ref().is_some_and(|t| live.is_none() || t.attempts > run.key.attempt);
                     if over || mono.saturating_sub(since) >= self.world.settings.orphan_grace {
                         kill.push(Run { key: run.key, run: None });

@@ -17,6 +17,7 @@ impl Watcher<'_> {
             live: BTreeMap::new(),
             held: BTreeMap::new(),
             finished: BTreeMap::new(),
+            doubtful: BTreeMap::new(),
             strangers: BTreeMap::new(),
             reconciled_at: None,
             ends: 0,
@@ -73,23 +74,25 @@ impl Watcher<'_> {
 
     /// Handles everything that came back since the last turn.
     pub(super) async fn see(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
-        let mut seen: Vec<(usize, RunEvent)> = Vec::new();
+        let now = self.world.clock.mono();
+        let mut seen: Vec<(usize, Duration, RunEvent)> = Vec::new();
         let mut answers = Vec::new();
+        let mut settled = Vec::new();
         let mut listed = Vec::new();
         for done in std::mem::take(&mut inflight.done) {
             match done {
                 Done::Events { executor, stream, events: Some(events) } => {
-                    seen.extend(events.into_iter().map(|e| (executor, e)));
+                    seen.extend(events.into_iter().map(|e| (executor, now, e)));
                     listen(inflight, executor, stream);
                 }
                 Done::Events { executor, .. } => {
                     warn!(executor = %self.world.executors[executor].name(), "executor tells nothing any more");
                 }
-                Done::Observed { executor, seen: observed, failed } => {
+                Done::Observed { executor, asked, seen: observed, failed } => {
                     if let Some(why) = failed {
                         warn!(executor = %self.world.executors[executor].name(), why, "runs could not be observed");
                     }
-                    seen.extend(observed.into_iter().map(|e| (executor, e)));
+                    seen.extend(observed.into_iter().map(|e| (executor, asked, e)));
                 }
                 Done::Listed { executor, seen: runs, failed } => {
                     if let Some(why) = failed {
@@ -98,6 +101,7 @@ impl Watcher<'_> {
                     listed.push((executor, runs));
                 }
                 Done::Acted { results } => answers.extend(results),
+                Done::Settled { results } => settled.extend(results),
                 Done::Forgot { executor, items, error } => {
                     if let Some(why) = error {
                         // What stays is found again by the next listing.
@@ -109,6 +113,7 @@ impl Watcher<'_> {
         }
         self.take_sights(s, seen, inflight).await?;
         self.take_answers(s, answers, inflight).await?;
+        self.take_settled(s, settled, inflight).await?;
         for (executor, runs) in listed {
             self.judge_strangers(s, executor, runs, inflight).await?;
         }
@@ -119,7 +124,7 @@ impl Watcher<'_> {
     async fn take_sights(
         &self,
         s: &mut State,
-        seen: Vec<(usize, RunEvent)>,
+        seen: Vec<(usize, Duration, RunEvent)>,
         inflight: &mut Inflight,
     ) -> Result<(), StoreError> {
         if seen.is_empty() {
@@ -128,8 +133,8 @@ impl Watcher<'_> {
         // An event may be faster than the note of its claim.
         let missing: BTreeSet<TaskId> = seen
             .iter()
-            .filter(|(_, e)| !s.live.contains_key(&e.key.task) && !matches!(e.seen, Seen::Absent))
-            .map(|(_, e)| e.key.task)
+            .filter(|(_, _, e)| !s.live.contains_key(&e.key.task) && !matches!(e.seen, Seen::Absent))
+            .map(|(_, _, e)| e.key.task)
             .collect();
         let missing: Vec<TaskId> = missing.into_iter().collect();
         for page in missing.chunks(PAGE) {
@@ -137,7 +142,7 @@ impl Watcher<'_> {
             docs.into_iter().flatten().for_each(|task| watch(s, task));
         }
         let mono = self.world.clock.mono();
-        for (_, RunEvent { key, seen }) in seen {
+        for (executor, asked, RunEvent { key, seen }) in seen {
             if !self.is_mine(s, key.task) {
                 continue;
             }
@@ -147,8 +152,13 @@ impl Watcher<'_> {
             let starting = matches!(watched.task.state, TaskState::Starting { .. });
             let (_, events) = s.held.entry(key.task).or_insert((mono, Vec::new()));
             match seen {
-                Seen::Running { run, since } => {
+                Seen::Running { .. } | Seen::Paused { .. } => {
+                    let paused = matches!(seen, Seen::Paused { .. });
+                    let (Seen::Running { run, since } | Seen::Paused { run, since }) = seen else { continue };
                     watched.absent_since = None;
+                    watched.look_at = None;
+                    let told = matches!(watched.task.state, TaskState::Running { paused: true, .. });
+                    watched.astray = !starting && told != paused;
                     if starting && events.is_empty() {
                         events.push(Event::Started { run, since });
                     }
@@ -162,10 +172,19 @@ impl Watcher<'_> {
                     }
                 }
                 Seen::Absent => {
+                    let settings = &self.world.settings;
                     let since = *watched.absent_since.get_or_insert(mono);
-                    // A claim that its executor does not know is the scheduler's to start again.
-                    if !starting && mono.saturating_sub(since) >= self.world.settings.absent_grace {
-                        events.push(Event::Ended(lost(self.world.clock.now(), &node)));
+                    let claimed_only = starting && !watched.ran;
+                    let grace = if claimed_only { settings.starting_grace } else { settings.absent_grace };
+                    watched.look_at = Some((since + grace).max(mono + settings.retry));
+                    // Two questions with the grace between them, not two answers.
+                    if asked.saturating_sub(since) >= grace {
+                        if !claimed_only {
+                            events.push(Event::Ended(lost(self.world.clock.now(), &node)));
+                        } else if let Some(run) = watched.task.run() {
+                            // The scheduler had its time to start it (again): the latch says whether it ever will.
+                            s.doubtful.entry(executor).or_default().push(run);
+                        }
                     }
                 }
                 Seen::Unknown(why) if flaw::on(Flaw::UnknownMeansOver) => {
@@ -174,7 +193,10 @@ impl Watcher<'_> {
                         ..lost(self.world.clock.now(), &god_core::NodeName::new(why))
                     }));
                 }
-                Seen::Created | Seen::Unknown(_) => watched.absent_since = None,
+                Seen::Created | Seen::Unknown(_) => {
+                    watched.absent_since = None;
+                    watched.look_at = None;
+                }
             }
             if s.held.get(&key.task).is_some_and(|(_, events)| events.is_empty()) {
                 s.held.remove(&key.task);
@@ -301,9 +323,8 @@ impl Watcher<'_> {
         let mono = self.world.clock.mono();
         let settings = &self.world.settings;
         // An absent run is looked at again as soon as its grace is over.
-        let absent = s.live.values().any(|w| {
-            w.absent_since.is_some_and(|at| mono.saturating_sub(at) >= settings.absent_grace)
-        });
+        let due = |w: &Watched| w.look_at.is_some_and(|at| mono >= at);
+        let absent = s.live.values().any(due);
         let full = s.reconciled_at.is_none_or(|at| mono >= at + settings.reconcile);
         if !full && !absent {
             return;
@@ -312,8 +333,14 @@ impl Watcher<'_> {
             s.reconciled_at = Some(mono);
         }
         let mut by_executor: BTreeMap<usize, Vec<god_core::executor::Run>> = BTreeMap::new();
-        for (id, watched) in &s.live {
-            if !self.is_mine(s, *id) || !(full || watched.absent_since.is_some()) {
+        let ids: Vec<TaskId> = s.live.iter().filter(|(_, w)| full || due(w)).map(|(id, _)| *id).collect();
+        for id in ids {
+            let mine = self.is_mine(s, id);
+            let Some(watched) = s.live.get_mut(&id) else { continue };
+            if watched.look_at.is_some() {
+                watched.look_at = Some(mono + settings.retry);
+            }
+            if !mine {
                 continue;
             }
             let (Some(run), Some(attempt)) = (watched.task.run(), watched.task.state.attempt()) else { continue };
@@ -333,7 +360,7 @@ impl Watcher<'_> {
                     }
                 };
                 let seen = runs.iter().zip(seen).map(|(r, seen)| RunEvent { key: r.key, seen }).collect();
-                Done::Observed { executor: ix, seen, failed }
+                Done::Observed { executor: ix, asked: mono, seen, failed }
             }));
         }
         // A listing is for the orphans only.
@@ -367,6 +394,8 @@ pub(super) fn watch(s: &mut State, task: Task) {
                 let wish = watched.task.wish.as_ref().map(|w| w.seq) == task.wish.as_ref().map(|w| w.seq);
                 if !same {
                     watched.absent_since = None;
+                    watched.look_at = None;
+                    watched.ran = false;
                 }
                 if !same || !wish {
                     watched.acted_at = None;
@@ -375,7 +404,16 @@ pub(super) fn watch(s: &mut State, task: Task) {
             }
         }
         None => {
-            s.live.insert(task.id, Watched { task, absent_since: None, acted_at: None });
+            let id = task.id;
+            s.live.insert(id, Watched {
+                task,
+                absent_since: None,
+                look_at: None,
+                ran: false,
+                acted_at: None,
+                busy: false,
+                astray: false,
+            });
         }
     }
 }

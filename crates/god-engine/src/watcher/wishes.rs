@@ -10,14 +10,16 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 struct Errand {
     run: Run,
-    seq: u32,
+    /// The request's number; `None` when a run is only put right to what its document says.
+    seq: Option<u32>,
     ask: Ask,
     /// Whether the run was not seen to start yet.
     starting: bool,
 }
 
 impl Watcher<'_> {
-    /// Begins work on each open request that is new, or whose last try is too long ago.
+    /// Begins work on each open request that is new, or whose last try is too long ago, and on runs that are paused though
+    /// their document says they run, or the other way round.
     pub(super) fn act_on_wishes(&self, s: &mut State, inflight: &Inflight) {
         let mono = self.world.clock.mono();
         let retry = self.world.settings.retry;
@@ -25,23 +27,31 @@ impl Watcher<'_> {
         let mine: Vec<TaskId> = s
             .live
             .iter()
-            .filter(|(_, w)| w.task.wish.as_ref().is_some_and(|wish| wish.is_open()))
+            .filter(|(_, w)| !w.busy && (w.astray || w.task.wish.as_ref().is_some_and(|wish| wish.is_open())))
             .filter(|(_, w)| w.acted_at.is_none_or(|at| mono >= at + retry && !flaw::on(Flaw::KillTriedOnce)))
             .map(|(id, _)| *id)
             .filter(|id| self.is_mine(s, *id))
             .collect();
         for id in mine {
             let Some(watched) = s.live.get_mut(&id) else { continue };
-            let (Some(run), Some(wish)) = (watched.task.run(), watched.task.wish.clone()) else { continue };
+            let Some(run) = watched.task.run() else { continue };
+            let open = watched.task.wish.as_ref().filter(|w| w.is_open());
+            let (seq, ask) = match (open, &watched.task.state) {
+                (Some(wish), _) => (Some(wish.seq), wish.ask),
+                (None, TaskState::Running { paused: true, .. }) => (None, Ask::Suspend),
+                (None, _) => (None, Ask::Resume),
+            };
             let starting = watched.task.phase() == Phase::Starting;
-            if starting && matches!(wish.ask, Ask::Suspend | Ask::Resume) {
+            if starting && matches!(ask, Ask::Suspend | Ask::Resume) {
                 // Nothing to pause before it runs.
                 continue;
             }
             watched.acted_at = Some(mono);
+            watched.busy = true;
+            watched.astray = false;
             let name = watched.task.state.attempt().map(|a| a.executor.clone());
             if let Some(ix) = self.world.executors.iter().position(|e| Some(e.name()) == name.as_ref()) {
-                errands.entry(ix).or_default().push(Errand { run, seq: wish.seq, ask: wish.ask, starting });
+                errands.entry(ix).or_default().push(Errand { run, seq, ask, starting });
             }
             if flaw::on(Flaw::DroppedBeforeDead) {
                 s.live.remove(&id);
@@ -58,19 +68,21 @@ impl Watcher<'_> {
     pub(super) async fn take_answers(
         &self,
         s: &mut State,
-        answers: Vec<(TaskId, u32, Acted)>,
+        answers: Vec<(TaskId, Option<u32>, Acted)>,
         inflight: &mut Inflight,
     ) -> Result<(), StoreError> {
         let mut events = BTreeMap::new();
         let mut tasks = Vec::new();
         for (id, seq, acted) in answers {
-            let Some(watched) = s.live.get(&id) else { continue };
+            let Some(watched) = s.live.get_mut(&id) else { continue };
+            watched.busy = false;
             // An answer to an older request says nothing of the present one.
-            if watched.task.wish.as_ref().map(|w| w.seq) != Some(seq) {
+            if seq.is_none() || watched.task.wish.as_ref().map(|w| w.seq) != seq {
+                watched.acted_at = None;
                 continue;
             }
             let event = match acted {
-                Acted::KillSent => continue,
+                Acted::KillSent | Acted::Righted => continue,
                 Acted::Failed(why) => {
                     warn!(task = %id, why, "request was not carried out, trying again");
                     continue;
@@ -87,8 +99,60 @@ impl Watcher<'_> {
     }
 }
 
+impl Watcher<'_> {
+    /// Asks the latches of claimed runs that their executor does not know.
+    pub(super) fn settle_doubtful(&self, s: &mut State, inflight: &Inflight) {
+        for (ix, runs) in std::mem::take(&mut s.doubtful) {
+            let plugin = Arc::clone(&self.world.executors[ix]);
+            inflight.calls.push(Box::pin(async move {
+                let mut results = Vec::with_capacity(runs.len());
+                for run in runs {
+                    let answer = if flaw::on(Flaw::RequeueWithoutLatch) {
+                        Ok(Abandon::NeverRan)
+                    } else {
+                        plugin.abandon(&run).await.map_err(|e| crate::chain(&e))
+                    };
+                    results.push((run.key, answer));
+                }
+                Done::Settled { results }
+            }));
+        }
+    }
+
+    /// Puts back what never ran; what ran is looked for like any running task.
+    pub(super) async fn take_settled(
+        &self,
+        s: &mut State,
+        settled: Vec<(AttemptKey, Result<Abandon, String>)>,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
+        let mut events = BTreeMap::new();
+        let mut tasks = Vec::new();
+        for (key, answer) in settled {
+            let Some(watched) = s.live.get_mut(&key.task) else { continue };
+            let number = watched.task.state.attempt().map(|a| a.number);
+            if number != Some(key.attempt) {
+                continue;
+            }
+            match answer {
+                Ok(Abandon::NeverRan) => {
+                    tasks.push(watched.task.clone());
+                    events.insert(key.task, (number, vec![Event::Returned { why: None }]));
+                }
+                Ok(Abandon::Ran) => {
+                    watched.ran = true;
+                    watched.absent_since = None;
+                    watched.look_at = Some(self.world.clock.mono());
+                }
+                Err(why) => warn!(task = %key.task, why, "what became of a start is not known yet"),
+            }
+        }
+        self.write(s, tasks, events, inflight).await
+    }
+}
+
 /// Carries requests out on one executor.
-async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec<(TaskId, u32, Acted)> {
+async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec<(TaskId, Option<u32>, Acted)> {
     let mut results = Vec::with_capacity(errands.len());
     for ask in [Ask::Kill, Ask::Suspend, Ask::Resume] {
         let group: Vec<&Errand> = errands
@@ -99,7 +163,7 @@ async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec
             continue;
         }
         let runs: Vec<Run> = group.iter().map(|e| e.run.clone()).collect();
-        let suspend = (ask == Ask::Suspend) != flaw::on(Flaw::ResumeIsSuspend) && ask != Ask::Kill;
+        let suspend = ask == Ask::Suspend || (ask == Ask::Resume && flaw::on(Flaw::ResumeIsSuspend));
         let answers = match (ask, plugin.pausing()) {
             (Ask::Kill, _) => plugin.kill(&runs, grace).await,
             (_, None) => {
@@ -113,6 +177,7 @@ async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec
         for (errand, answer) in group.into_iter().zip(answers) {
             let acted = match answer {
                 Err(err) => Acted::Failed(crate::chain(&err)),
+                Ok(()) if errand.seq.is_none() => Acted::Righted,
                 Ok(()) if ask == Ask::Suspend => Acted::Paused,
                 Ok(()) if ask == Ask::Resume => Acted::Resumed,
                 Ok(()) if errand.starting => settle_unstarted(plugin, &errand.run).await,
