@@ -24,7 +24,7 @@ struct Body<'a> {
     failures: Cow<'a, Failures>,
 }
 
-fn is_empty(failures: &Cow<'_, Failures>) -> bool {
+fn is_empty(failures: &Failures) -> bool {
     failures.count == 0 && failures.nodes.is_empty() && failures.reason.is_none()
 }
 

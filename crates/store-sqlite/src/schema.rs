@@ -40,16 +40,20 @@ pub(crate) fn connect(path: &Path, reads_only: bool) -> rusqlite::Result<Connect
     Ok(conn)
 }
 
-/// Waits between two tries for a lock. SQLite's own waits are up to 100 ms long, ours end soon after the lock does.
+/// Waits between two tries for a lock. SQLite's own waits grow to 100 ms, so that who waits long never gets its turn;
+/// ours stay shorter than the pause that a busy writer makes between two transactions.
 fn wait_for_lock(tries: i32) -> bool {
-    let pause = match tries {
-        0..20 => Duration::from_micros(100),
-        20..100 => Duration::from_micros(500),
-        _ => Duration::from_millis(2),
+    const SHORT: Duration = Duration::from_micros(50);
+    const LONG: Duration = Duration::from_millis(2);
+    const SHORT_TRIES: u32 = 1000;
+    let tries = u32::try_from(tries).unwrap_or(0);
+    let (pause, waited) = match tries.checked_sub(SHORT_TRIES) {
+        None => (SHORT, SHORT * tries),
+        Some(long_tries) => (LONG, SHORT * SHORT_TRIES + LONG * long_tries),
     };
     std::thread::sleep(pause);
-    // A pause takes a little longer than asked, so the limit is not exact.
-    u128::try_from(tries).unwrap_or(0) < BUSY.as_millis() / 2
+    // Pauses take longer than asked, and so does all of this.
+    waited < BUSY
 }
 
 /// Makes sure that the file is ours and has today's tables. Safe to do in several processes at once.

@@ -100,10 +100,10 @@ pub(crate) fn commit(
     changes: &[Ready],
     lease: Option<&Lease>,
 ) -> Result<Vec<Committed>, Fault> {
-    if let Some(lease) = lease {
-        if !crate::leases::is_held(tx, lease)? {
-            return Err(Fault::Answer(StoreError::Fenced(lease.name.clone())));
-        }
+    if let Some(lease) = lease
+        && !crate::leases::is_held(tx, lease)?
+    {
+        return Err(Fault::Answer(StoreError::Fenced(lease.name.clone())));
     }
     changes.iter().map(|ready| commit_one(tx, ready)).collect()
 }

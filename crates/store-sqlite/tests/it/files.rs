@@ -159,3 +159,26 @@ async fn a_copy_is_whole_and_replaces_the_old_one() {
     let nowhere = store.backup(&dir.path().join("none/copy.db")).await;
     assert!(matches!(nowhere, Err(StoreError::Full(_))), "{nowhere:?}");
 }
+
+#[tokio::test]
+async fn an_edited_field_is_seen_in_other_processes() {
+    let (dir, ours) = fresh(Options::default());
+    let theirs = open(&dir.path().join("god.db")).expect("opens");
+    let id = submit(&ours, "bob", Some("2")).await;
+    let child = id.child(1);
+    for colour in ["red", "green"] {
+        // Both have the specification at hand before the other one edits it.
+        let before = ours.get(&[id, child]).await.expect("reads").remove(0).expect("is there");
+        let mut after = before.clone();
+        after.rev = before.rev.next();
+        let mut edited = (*before.spec).clone();
+        edited.fields.insert("colour".into(), colour.into());
+        after.spec = std::sync::Arc::new(edited);
+        let written = theirs.commit(vec![Change::of(&before, after, OpId(1))], None).await;
+        assert_eq!(written.expect("commits"), [Committed::Done]);
+        for task in ours.get(&[id, child]).await.expect("reads") {
+            let task = task.expect("is there");
+            assert_eq!(task.spec.fields["colour"], colour, "task {}", task.id);
+        }
+    }
+}
