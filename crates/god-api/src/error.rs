@@ -36,7 +36,13 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(err: StoreError) -> ApiError {
         tracing::error!(err = %god_engine::chain(&err), "a request failed in the store");
-        ApiError::Failed("the store does not answer; try again later")
+        ApiError::Failed(match err {
+            StoreError::Full(_) => "the server's disk is full or read-only: nothing was stored",
+            StoreError::Corrupt { .. } => "the store holds something that can not be read",
+            StoreError::Unreachable { .. } | StoreError::Fenced(_) => {
+                "the store does not answer; try again later"
+            }
+        })
     }
 }
 

@@ -37,10 +37,10 @@ impl<K: Eq + Hash + Clone, T: Clone> Fresh<K, T> {
     {
         // Its age counts from before the read.
         let now = Instant::now();
-        if let Some((at, value)) = self.values().get(key) {
-            if now.duration_since(*at) < AGE {
-                return Ok(value.clone());
-            }
+        if let Some((at, value)) = self.values().get(key)
+            && now.duration_since(*at) < AGE
+        {
+            return Ok(value.clone());
         }
         let value = load().await?;
         let mut values = self.values();
