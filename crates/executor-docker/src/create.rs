@@ -153,6 +153,7 @@ pub fn body(launch: &Launch, prepared: &Prepared, options: &Options, cores: u32)
         cmd: Some(vec!["--container".to_owned(), format!("{CONTROL}/launch.json")]),
         working_dir: Some(CONTAINER_WORKDIR.to_owned()),
         labels: Some(labels),
+        // A paused container that gets its stop signal is let go on by the engine, and so hears it.
         stop_signal: Some("SIGTERM".to_owned()),
         stop_timeout: Some(i64::try_from(options.grace.0).unwrap_or(i64::MAX)),
         // An image's own check would be one more process that the user did not ask for.

@@ -50,8 +50,6 @@ impl Inner {
             Met::Unstarted => self.abandon(run).await.map(|_| ()),
             Met::Running => {
                 if grace.0 > 0 {
-                    // A paused run hears nothing, and its time does not pass.
-                    self.unpause(&id).await.map_err(|err| self.engine.exec_error(err))?;
                     self.be_hard_after(key, id, grace);
                 }
                 Ok(())

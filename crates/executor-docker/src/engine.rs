@@ -111,6 +111,8 @@ pub struct Engine {
     identity: PathBuf,
     client: Mutex<Option<Docker>>,
     facts: Mutex<Option<(Instant, Facts)>>,
+    /// Held by the one who asks for facts, so that a batch of launches asks once.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
@@ -123,6 +125,7 @@ impl Engine {
             limit: options.call_limit,
             client: Mutex::default(),
             facts: Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -177,12 +180,15 @@ impl Engine {
 
     /// What the engine says of itself, asked at most every two seconds.
     pub async fn facts(&self) -> Result<Facts, CallError> {
-        if let Some((at, facts)) = lock(&self.facts).clone()
-            && at.elapsed() < FACTS_LAST
-        {
+        let recent = || lock(&self.facts).clone().filter(|(at, _)| at.elapsed() < FACTS_LAST);
+        if let Some((_, facts)) = recent() {
             return Ok(facts);
         }
-        self.fresh_facts().await
+        let _asking = self.asking.lock().await;
+        match recent() {
+            Some((_, facts)) => Ok(facts),
+            None => self.fresh_facts().await,
+        }
     }
 
     /// What the engine says of itself now.

@@ -118,6 +118,9 @@ fn cause(state: &Inspected, code: i32, ended: Timestamp, hints: &Hints) -> Cause
         return Cause::NeverRan;
     }
     let record = hints.record.as_ref();
+    if code == EXIT_LATCH_TAKEN && record.is_some_and(|record| record.code != Some(code)) {
+        return Cause::Lost("its container was started a second time, by somebody else".to_owned());
+    }
     if let Some(limit) = state.limit {
         let ran = ended.millis_since(started);
         let limit = limit.0.saturating_mul(1000);

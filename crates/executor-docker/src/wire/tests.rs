@@ -89,6 +89,8 @@ fn a_latch_that_was_taken() {
     assert_eq!(exit(&ended(125, 0), &given_up).expect("has an end").started, None);
     check(&ended(125, 0), &Hints::default(), Cause::Code(125));
     check(&ended(0, 0), &given_up, Cause::Code(0));
+    check(&ended(125, 0), &hints(Some(record(125))), Cause::Code(125));
+    assert!(is_lost(&ended(125, 0), &hints(Some(record(2)))), "that is not how it ended the first time");
 }
 
 #[test]

@@ -247,6 +247,29 @@ async fn a_name_that_is_taken_is_adopted_only_when_it_is_ours() {
     assert_eq!(state, bollard::models::ContainerStateStatusEnum::CREATED);
 }
 
+/// A container that has ended can be started again by anybody who may use the engine. Its script can not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_start_behind_our_back_runs_nothing() {
+    let Some(bed) = bed().await else { return };
+    let docker = docker().await;
+    let (launch, run) = bed.run("#!/bin/sh\necho ran >> marks\nexit 2\n").await;
+    let exit = bed.until_exited(&run).await;
+    docker.start_container(&name(&bed, &run), None).await.expect("the engine starts it");
+    let code = god_testkit::until(bed.patience, "it ends again", async || {
+        let state = docker.inspect_container(&name(&bed, &run), None).await.expect("is there").state?;
+        (state.running == Some(false)).then_some(state.exit_code?)
+    })
+    .await;
+    let marks = std::fs::read_to_string(bed.job_dir(&launch).expect("has files").join("marks"));
+    assert_eq!((code, marks.expect("written").as_str()), (125, "ran\n"));
+    assert_eq!(bed.observe(&run).await, Seen::Exited(exit), "what was seen stays");
+    let second = bed.second.as_ref().expect("has one").observe(&[run]).await.expect("answers");
+    assert!(
+        matches!(&second[..], [Seen::Exited(exit)] if matches!(exit.cause, Cause::Lost(_))),
+        "{second:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_nowhere_is_refused_with_its_name() {
     let Some(bed) = bed().await else { return };

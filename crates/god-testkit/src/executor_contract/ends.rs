@@ -4,7 +4,7 @@ use super::bed::{Bed, by_itself, leave_out, now};
 use crate::{build, until};
 use god_core::executor::{Cause, Seen};
 use god_core::units::Seconds;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Waits for TERM, cleans up, ends with 3.
 const TIDY: &str = "#!/bin/sh
@@ -116,9 +116,13 @@ pub async fn kill_goes_on_to_the_hard_signal(bed: &Bed) {
     let (launch, run) = bed.run(STUBBORN).await;
     bed.until_running(&run).await;
     bed.until_written(&launch, "ready").await;
+    let asked = Instant::now();
     bed.kill(&run, 1).await;
     bed.kill(&run, 1).await;
     let exit = bed.until_exited(&run).await;
+    let took = asked.elapsed();
+    assert!(took >= Duration::from_millis(900), "the grace of a second was {took:?}");
+    assert!(took < Duration::from_secs(15), "the grace of a second was {took:?}");
     assert_eq!(exit.cause, Cause::Signal(9), "{exit:?}");
     assert!(exit.by_request, "we asked: {exit:?}");
     let Some(dir) = bed.job_dir(&launch) else { return };
@@ -136,7 +140,15 @@ pub async fn kill_of_nothing_is_fine(bed: &Bed) {
     let exit = bed.until_exited(&ended).await;
     bed.kill(&ended, 0).await;
     bed.kill(&ended, 3).await;
-    assert_eq!(bed.observe(&ended).await, Seen::Exited(exit), "a late kill changes no result");
+    assert_eq!(bed.observe(&ended).await, Seen::Exited(exit.clone()), "a late kill changes no result");
+    if let Some(second) = &bed.second {
+        // One that did not see the end does no harm either.
+        let one = std::slice::from_ref(&ended);
+        for answer in second.kill(one, Seconds(3)).await {
+            answer.expect("the request is taken");
+        }
+        assert_eq!(second.observe(one).await.expect("answers"), [Seen::Exited(exit)]);
+    }
     bed.kill(&build::run_of(&bed.launch("exit 0")), 0).await;
 }
 
