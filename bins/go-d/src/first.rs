@@ -85,17 +85,22 @@ pub fn write_config(overrides: &Overrides, executors: Option<&[String]>) -> Resu
         data_dir,
         shared_dir,
         executors: executors.map_or_else(local, <[String]>::to_vec),
-        secret_passphrase: Secret::new(secret()?),
+        secret_passphrase: Secret::new(random_text::<32>()?),
         admin: vec![caller.login.clone()],
     };
-    write_new(&file, &text(&choices, &caller)).with_context(|| format!("cannot write {}", file.display()))?;
+    let text = text(&choices, &caller, &random_text::<4>()?);
+    write_new(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
     Ok(Config::Written)
 }
 
 /// The file's text.
-fn text(choices: &Embedded, caller: &Caller) -> String {
+fn text(choices: &Embedded, caller: &Caller, name: &str) -> String {
     let mut text = embedded_file_text(choices);
     let mut add = |lines: &str| text.write_str(lines).expect("writing to a String cannot fail");
+    add(&format!(
+        "# Name of this site among others on the same host or the same engine; part of the names of containers.\n\
+         cluster: god-{name}\n\n"
+    ));
     if choices.executors.iter().any(|name| name == "docker") {
         add("# Images proposed to users, and whether they may run any other.\n\
              default_images: [{name: Debian, url: \"debian:stable-slim\", interactive: true, default: true}]\n\
@@ -111,9 +116,9 @@ fn text(choices: &Embedded, caller: &Caller) -> String {
     text
 }
 
-/// 256 random bits.
-fn secret() -> Result<String> {
-    let mut random = [0u8; 32];
+/// Random bytes in hexadecimal digits.
+fn random_text<const N: usize>() -> Result<String> {
+    let mut random = [0u8; N];
     getrandom::fill(&mut random).map_err(|err| anyhow!("the system gives no random numbers: {err}"))?;
     let mut text = String::new();
     for byte in random {
@@ -150,7 +155,7 @@ mod tests {
             data_dir: "/d".into(),
             shared_dir: "/d/shared".into(),
             executors: executors.iter().map(|name| (*name).to_owned()).collect(),
-            secret_passphrase: Secret::new(secret().unwrap()),
+            secret_passphrase: Secret::new(random_text::<32>().unwrap()),
             admin: vec!["bob".to_owned()],
         }
     }
@@ -179,11 +184,12 @@ mod tests {
     #[test]
     fn the_written_file_is_good_and_root_is_allowed_only_to_root() {
         let caller = |uid| Caller { login: "bob".to_owned(), uid, gid: uid };
-        let config = read(&text(&choices(&["local"]), &caller(1000)));
+        let config = read(&text(&choices(&["local"]), &caller(1000), "ab12"));
         assert_eq!((config.base.min_uid, config.refusals()), (1000, Vec::new()));
         assert!(!config.images.allow_user_images);
-        assert_eq!(read(&text(&choices(&["local"]), &caller(999))).base.min_uid, 1000);
-        let config = read(&text(&choices(&["local", "docker"]), &caller(0)));
+        assert_eq!(config.base.cluster, "god-ab12");
+        assert_eq!(read(&text(&choices(&["local"]), &caller(999), "ab12")).base.min_uid, 1000);
+        let config = read(&text(&choices(&["local", "docker"]), &caller(0), "ab12"));
         assert_eq!(config.base.min_uid, 0);
         assert!(config.images.allow_user_images && config.images.proposed[0].is_default);
     }

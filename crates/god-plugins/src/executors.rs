@@ -8,9 +8,12 @@ use god_core::executor::Executor;
 use god_core::ids::ExecutorName;
 use std::sync::Arc;
 
+/// An executor, or why it can not be used.
+type Built = Result<Arc<dyn Executor>, BoxError>;
+
 /// One row of the table.
 pub(crate) struct Row {
-    build: fn(&Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>>,
+    build: fn(&Config) -> BoxFuture<'_, Built>,
     /// Whether it runs images.
     pub(crate) images: bool,
     /// Whether its runs are known in one process only.
@@ -19,6 +22,8 @@ pub(crate) struct Row {
 
 /// All executors of this build.
 pub(crate) const TABLE: &[(&str, Row)] = &[
+    #[cfg(feature = "local")]
+    ("local", Row { build: local, images: false, one_process: false }),
     #[cfg(feature = "docker")]
     ("docker", Row { build: docker, images: true, one_process: false }),
     #[cfg(feature = "fake")]
@@ -52,8 +57,38 @@ pub fn needs_one_process(config: &Config) -> Vec<&str> {
     config.executors.names.iter().map(String::as_str).filter(alone).collect()
 }
 
+#[cfg(feature = "local")]
+fn local(config: &Config) -> BoxFuture<'_, Built> {
+    use executor_local::Cgroups;
+    use god_core::units::{Bytes, Seconds};
+    Box::pin(async move {
+        let local = &config.executors.local;
+        let options = executor_local::Options {
+            cores: local.cores,
+            memory: local.memory_bytes.map(Bytes),
+            grace: Seconds(config.base.grace_seconds),
+            min_id: config.base.min_uid,
+            cgroups: match local.cgroups {
+                god_config::Cgroups::Auto => Cgroups::Auto,
+                god_config::Cgroups::Off => Cgroups::Off,
+                god_config::Cgroups::Require => Cgroups::Require,
+            },
+            keep_output: local.output == god_config::Output::Files,
+            ..executor_local::Options::new(
+                config.base.cluster.clone(),
+                config.base.shared_dir.clone(),
+                crate::init::find(false)?,
+                config.base.data_dir.join("keeper"),
+            )
+        };
+        let executor: Arc<dyn Executor> =
+            Arc::new(executor_local::LocalExecutor::new(ExecutorName::new("local"), options)?);
+        Ok(executor)
+    })
+}
+
 #[cfg(feature = "docker")]
-fn docker(config: &Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>> {
+fn docker(config: &Config) -> BoxFuture<'_, Built> {
     use god_core::units::{Bytes, Seconds};
     Box::pin(async move {
         let docker = &config.executors.docker;
@@ -81,7 +116,7 @@ fn docker(config: &Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>>
 }
 
 #[cfg(feature = "fake")]
-fn fake(_: &Config) -> BoxFuture<'_, Result<Arc<dyn Executor>, BoxError>> {
+fn fake(_: &Config) -> BoxFuture<'_, Built> {
     Box::pin(async {
         let options = executor_fake::Options::default();
         let executor: Arc<dyn Executor> =

@@ -47,12 +47,14 @@ pub enum PluginError {
     },
 }
 
+type BuildPolicy = fn(&Config) -> Arc<dyn Policy>;
+type BuildAuth = fn(&Config, Arc<dyn Store>) -> Arc<dyn Auth>;
+
 /// Constructors of policies.
-const POLICIES: &[(&str, fn(&Config) -> Arc<dyn Policy>)] =
-    &[(policy_fifo::NAME, |_| Arc::new(policy_fifo::FiFo))];
+const POLICIES: &[(&str, BuildPolicy)] = &[(policy_fifo::NAME, |_| Arc::new(policy_fifo::FiFo))];
 
 /// Constructors of authentication plugins.
-const AUTHS: &[(&str, fn(&Config, Arc<dyn Store>) -> Arc<dyn Auth>)] =
+const AUTHS: &[(&str, BuildAuth)] =
     &[(auth_local::NAME, |_, store| Arc::new(auth_local::LocalAuth::new(store)))];
 
 /// Watchers: what they decide is part of admission and of every executor, so they have no constructor.

@@ -9,7 +9,19 @@ fn users_are_made_listed_given_keys_and_removed() {
     let site = Site::new();
     site.said("go-d", &["init"]);
     let mut add = site.command("go-d");
-    add.args(["user", "add", "ann", "--uid", "4001", "--gid", "4002", "-s", "4003,4004", "--home", "/home/ann"]);
+    add.args([
+        "user",
+        "add",
+        "ann",
+        "--uid",
+        "4001",
+        "--gid",
+        "4002",
+        "-s",
+        "4003,4004",
+        "--home",
+        "/home/ann",
+    ]);
     add.args(["-e", "ann@example.org", "--password-stdin"]);
     let mut add = add.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     add.stdin.take().unwrap().write_all(b"correct horse\n").unwrap();

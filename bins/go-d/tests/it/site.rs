@@ -112,6 +112,8 @@ impl Site {
             }
         }
         command.env("HOME", self.dir.path()).env("GODOCKER_INIT", program("go-d-init"));
+        // The keeper of jobs outlives the daemons, but not the test by much.
+        command.env("GOD_KEEPER_IDLE_MS", "500");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         if name == "go-d" {
             command.arg("--data-dir").arg(self.data());
@@ -123,9 +125,15 @@ impl Site {
 
     /// Starts a program; what it says goes to a file.
     pub fn spawn(&self, name: &str, arguments: &[&str]) -> Running {
-        let log = fs::File::options().append(true).create(true).open(self.dir.path().join("log")).expect("a log");
+        self.spawn_command(self.command(name).args(arguments))
+    }
+
+    /// Starts a program that was put together by the caller.
+    pub fn spawn_command(&self, command: &mut Command) -> Running {
+        let log = self.dir.path().join("log");
+        let log = fs::File::options().append(true).create(true).open(log).expect("a log");
         let out = log.try_clone().expect("a log");
-        Running(self.command(name).args(arguments).stdout(out).stderr(log).spawn().expect("a program of ours"))
+        Running(command.stdout(out).stderr(log).spawn().expect("a program of ours"))
     }
 
     /// Runs a program to its end.
@@ -159,10 +167,28 @@ impl Site {
         client.log_in(&text("user"), &text("apikey"));
         (running, client)
     }
+
+    /// Login and key of a user whose tasks run: whoever runs the test, or somebody plain when that is root.
+    pub fn worker(&self) -> (String, String) {
+        let own = nix::unistd::Uid::effective();
+        let login = match own.is_root() {
+            true => "worker".to_owned(),
+            false => nix::unistd::User::from_uid(own).expect("asks").expect("an account").name,
+        };
+        let mut add = vec!["user", "add", &login, "--no-password"];
+        if own.is_root() {
+            add.extend(["--uid", "4001", "--gid", "4001", "--home", "/nonexistent"]);
+        }
+        let known = self.said("go-d", &["user", "list"]);
+        if !known.lines().any(|line| line.starts_with(&format!("{login}\t"))) {
+            self.said("go-d", &add);
+        }
+        let key = self.said("go-d", &["user", "key", &login]);
+        (login, key.trim().to_owned())
+    }
 }
 
 impl Drop for Site {
-    /// Jobs of the local executor outlive its daemons, and so does their keeper; it goes with its directory.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{}", self.log());
@@ -177,6 +203,13 @@ pub struct Client {
 }
 
 impl Client {
+    /// Another user at the same server.
+    pub fn other(&self, (user, key): &(String, String)) -> Client {
+        let mut client = Client { server: self.server.clone(), token: String::new() };
+        client.log_in(user, key);
+        client
+    }
+
     /// A client of this server, which must answer soon.
     pub fn at(server: &str) -> Client {
         until("the web server", || TcpStream::connect(server).ok());
@@ -228,9 +261,15 @@ impl Client {
 
     /// The task, once it is over.
     pub fn over(&self, id: u64) -> Value {
-        until("the end of a task", || {
-            Some(self.task(id)).filter(|task| task["status"]["primary"] == "over")
-        })
+        until("the end of a task", || Some(self.task(id)).filter(|task| task["status"]["primary"] == "over"))
+    }
+
+    /// The directory of a task.
+    pub fn job_dir(&self, id: u64) -> PathBuf {
+        let task = self.task(id);
+        let volumes = task["container"]["volumes"].as_array().expect("volumes");
+        let own = volumes.iter().find(|volume| volume["name"] == "go-docker");
+        PathBuf::from(own.and_then(|volume| volume["path"].as_str()).expect("the task's own directory"))
     }
 
     /// The text of a file of a task.

@@ -65,5 +65,29 @@ fn what_is_not_built_in_is_said_and_not_left_out() {
     let refused = site.run("go-d", &["up", "--listen", "127.0.0.1:0"]);
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("`mesos` is not built into") && said.contains("`FairShare` is not built into"), "{said}");
+    assert!(
+        said.contains("`mesos` is not built into") && said.contains("`FairShare` is not built into"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_script_runs_as_its_user_and_outlives_the_service() {
+    let site = Site::new();
+    let (running, client) = site.up("local");
+    let worker = site.worker();
+    let client = client.other(&worker);
+    let task =
+        client.submit("#!/bin/sh\necho out\necho err >&2\nwhile [ ! -e go ]; do sleep 0.1; done\nexit 5\n");
+    until("a running task", || (client.task(task)["status"]["primary"] == "running").then_some(()));
+    let dir = client.job_dir(task);
+    running.end();
+    fs::write(dir.join("go"), "").unwrap();
+
+    let (running, client) = site.up("local");
+    let client = client.other(&worker);
+    assert_eq!(client.over(task)["status"]["exitcode"], 5);
+    assert_eq!(client.file(task, "god.log"), "out\n");
+    assert_eq!(client.file(task, "god.err"), "err\n");
+    running.end();
 }
