@@ -82,16 +82,23 @@ impl Task {
         }
     }
 
-    /// The child with this ordinal, as it is before it was ever written: pending since the parent's submit.
-    /// `None` when this is no array's parent or the ordinal is past its end.
+    /// The child with this ordinal, as it is before it was ever written: pending since the parent's submit, or, once the
+    /// parent is over, over like it without a run. `None` when this is no array's parent or the ordinal is past its end.
     #[must_use]
     pub fn child(&self, ordinal: u64) -> Option<Task> {
         let array = self.array()?;
-        (ordinal < array.count()).then(|| Task {
+        if ordinal >= array.count() {
+            return None;
+        }
+        let mut child = Task {
             parent: Some(self.id),
             ordinal: Some(ordinal),
             ..Task::new(self.id.child(ordinal), Arc::clone(&self.spec), self.submitted)
-        })
+        };
+        if let TaskState::Over { outcome, at, .. } | TaskState::Archived { outcome, at, .. } = &self.state {
+            child.state = TaskState::Over { outcome: outcome.clone(), at: *at, last: None };
+        }
+        Some(child)
     }
 
     /// The array, when this is the parent of one.

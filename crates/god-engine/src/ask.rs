@@ -6,6 +6,10 @@ use god_core::store::{Change, Committed, Store, StoreError};
 use god_core::task::Task;
 use god_core::units::Timestamp;
 
+/// How often a request is decided again because the task moved meanwhile. More than a few means that it can not be
+/// stored as the task is.
+const MOST_TRIES: u32 = 50;
+
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Asked {
@@ -29,15 +33,16 @@ pub async fn ask(
     now: Timestamp,
     mut op: impl FnMut() -> OpId,
 ) -> Result<Asked, StoreError> {
-    loop {
+    let mut last = None;
+    for _ in 0..MOST_TRIES {
         let Some(task) = store.get(&[id]).await?.pop().flatten() else { return Ok(Asked::Unknown) };
         let Some(next) = task.asked(ask, reason, now) else { return Ok(Asked::Nothing(task)) };
         let change = Change::of(&task, next.clone(), op());
         match store.commit(vec![change], None).await?.first() {
             Some(Committed::Done) => return Ok(Asked::Stored(next)),
             // Somebody else moved the task between our read and our write: decide again on what it is now.
-            Some(Committed::Stale) => {}
-            None => return Ok(Asked::Unknown),
+            Some(Committed::Stale) | None => last = Some(task),
         }
     }
+    Ok(last.map_or(Asked::Unknown, Asked::Nothing))
 }

@@ -68,10 +68,9 @@ impl NoRoom {
             NoRoom::UnknownExecutor(name) => format!("Executor {name} is not configured"),
             NoRoom::NoNodes(name) => format!("Executor {name} does not answer"),
             NoRoom::NoLabels(labels) => format!("No node has the labels {}", labels.join(" ")),
-            NoRoom::TooLarge { largest } => format!(
-                "Needs {shape}; the largest node has {} cores, {}",
-                largest.cores.0, largest.memory
-            ),
+            NoRoom::TooLarge { largest } => {
+                format!("Needs {shape}; the largest node has {} cores, {}", largest.cores.0, largest.memory)
+            }
             NoRoom::Busy { free } => format!(
                 "Not enough resources available: needs {shape}; free on one node are {} cores, {}",
                 free.cores.0, free.memory
@@ -212,7 +211,8 @@ impl Capacity {
                 continue;
             }
             labelled = true;
-            if largest.is_none_or(|l| (place.node.total.cores, place.node.total.memory) > (l.cores, l.memory)) {
+            if largest.is_none_or(|l| (place.node.total.cores, place.node.total.memory) > (l.cores, l.memory))
+            {
                 largest = Some(place.node.total);
             }
             if !need.fits(place.node.total) {

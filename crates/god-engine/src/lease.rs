@@ -150,12 +150,7 @@ async fn renew(world: &World, lease: &Lease, tenure: &Tenure) -> Renewed {
     }
 }
 
-async fn acquire(
-    world: &World,
-    name: &str,
-    beats: &mut Beats,
-    tenure: &Tenure,
-) -> Result<bool, StoreError> {
+async fn acquire(world: &World, name: &str, beats: &mut Beats, tenure: &Tenure) -> Result<bool, StoreError> {
     let sent = world.clock.mono();
     let records = world.store.leases(name).await?;
     beats.note(&records, sent);

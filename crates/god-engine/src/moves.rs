@@ -1,11 +1,11 @@
 //! From events to durable changes: compute, commit, and decide again where somebody was faster.
 
 use crate::world::World;
+use god_core::TaskId;
 use god_core::state::{BadMove, Event};
 use god_core::store::{Change, Committed, Lease, StoreError};
 use god_core::task::Task;
 use god_core::units::Timestamp;
-use god_core::TaskId;
 
 /// What becomes of one task in a batch.
 #[derive(Debug)]

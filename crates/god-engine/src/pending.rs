@@ -260,9 +260,12 @@ impl Pending {
                 entry.parent.and_then(|p| self.arrays.get(&p)).is_none_or(|array| array.has_room())
             })
             .map(|(id, entry)| (Pick::Single(*id), entry.submitted));
-        let child = queue.arrays.iter().filter_map(|p| self.arrays.get(p)).find(|a| a.has_room()).map(|a| {
-            (Pick::Child { parent: a.parent.id, ordinal: a.next }, a.parent.submitted)
-        });
+        let child = queue
+            .arrays
+            .iter()
+            .filter_map(|p| self.arrays.get(p))
+            .find(|a| a.has_room())
+            .map(|a| (Pick::Child { parent: a.parent.id, ordinal: a.next }, a.parent.submitted));
         match (single, child) {
             // A child that got a document while it waited is known twice: the one with the document counts.
             (Some(s), Some(c)) => Some(if s.0.id() <= c.0.id() { s } else { c }),
@@ -310,8 +313,7 @@ impl Pending {
     /// Leaves a group alone for a while, longer each time, because a start of it failed.
     pub fn back_off(&mut self, ix: GroupIx, mono: Duration) {
         let queue = &mut self.queues[ix];
-        queue.backoff =
-            (queue.backoff * 2).clamp(Duration::from_millis(500), Duration::from_secs(30));
+        queue.backoff = (queue.backoff * 2).clamp(Duration::from_millis(500), Duration::from_secs(30));
         queue.blocked_until = Some(mono + queue.backoff);
     }
 

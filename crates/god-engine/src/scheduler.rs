@@ -141,11 +141,7 @@ impl<'a> Scheduler<'a> {
     ) -> Result<(), StoreError> {
         if state.is_none() {
             let loaded = inflight.drive(self.load(lease)).await?;
-            info!(
-                epoch = loaded.lease.epoch,
-                live = loaded.capacity.n_live(),
-                "scheduler leads"
-            );
+            info!(epoch = loaded.lease.epoch, live = loaded.capacity.n_live(), "scheduler leads");
             *state = Some(loaded);
         }
         let Some(s) = state.as_mut() else { return Ok(()) };

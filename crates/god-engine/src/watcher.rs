@@ -55,6 +55,13 @@ struct Watched {
     astray: bool,
 }
 
+impl Watched {
+    /// Whether there is something to do for it and nothing under way.
+    fn wants_work(&self) -> bool {
+        !self.busy && (self.astray || self.task.wish.as_ref().is_some_and(|wish| wish.is_open()))
+    }
+}
+
 /// What the watcher knows.
 struct State {
     lease: Lease,
@@ -84,13 +91,34 @@ struct Inflight {
 
 /// What comes back from it.
 enum Done {
-    Events { executor: usize, stream: Box<dyn EventStream>, events: Option<Vec<RunEvent>> },
+    Events {
+        executor: usize,
+        stream: Box<dyn EventStream>,
+        events: Option<Vec<RunEvent>>,
+    },
     /// `asked` is when the question was put: an answer may lie about while this process is frozen.
-    Observed { executor: usize, asked: Duration, seen: Vec<RunEvent>, failed: Option<String> },
-    Listed { executor: usize, seen: Vec<RunEvent>, failed: Option<String> },
-    Acted { results: Vec<(TaskId, Option<u32>, Acted)> },
-    Settled { results: Vec<(AttemptKey, Result<Abandon, String>)> },
-    Forgot { executor: usize, items: Vec<Finished>, error: Option<String> },
+    Observed {
+        executor: usize,
+        asked: Duration,
+        seen: Vec<RunEvent>,
+        failed: Option<String>,
+    },
+    Listed {
+        executor: usize,
+        seen: Vec<RunEvent>,
+        failed: Option<String>,
+    },
+    Acted {
+        results: Vec<(TaskId, Option<u32>, Acted)>,
+    },
+    Settled {
+        results: Vec<(AttemptKey, Result<Abandon, String>)>,
+    },
+    Forgot {
+        executor: usize,
+        items: Vec<Finished>,
+        error: Option<String>,
+    },
 }
 
 /// What became of work on a request.
@@ -203,7 +231,7 @@ impl<'a> Watcher<'a> {
             until = until.min(*since + settings.start_hold);
         }
         for watched in s.live.values() {
-            if let Some(at) = watched.acted_at {
+            if let Some(at) = watched.acted_at.filter(|_| watched.wants_work()) {
                 until = until.min(at + settings.retry);
             }
             if let Some(at) = watched.look_at {

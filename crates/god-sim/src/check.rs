@@ -63,10 +63,20 @@ pub fn is_still(store: &MemoryStore, engine: &Engine) -> bool {
 
 /// Judges a run that has come to rest.
 #[must_use]
-pub fn judge(plan: &Plan, rt: &Rt, store: &MemoryStore, truth: &Truth, engine: &Engine, clients: &[Client]) -> Verdict {
+pub fn judge(
+    plan: &Plan,
+    rt: &Rt,
+    store: &MemoryStore,
+    truth: &Truth,
+    engine: &Engine,
+    clients: &[Client],
+) -> Verdict {
     let docs = documents(store);
-    let submitted: u64 =
-        clients.iter().flat_map(|c| c.submitted.values()).map(|s| 1 + s.array.as_ref().map_or(0, |a| a.count())).sum();
+    let submitted: u64 = clients
+        .iter()
+        .flat_map(|c| c.submitted.values())
+        .map(|s| 1 + s.array.as_ref().map_or(0, |a| a.count()))
+        .sum();
     for client in clients {
         for (id, spec) in &client.submitted {
             match docs.get(id) {
@@ -89,7 +99,8 @@ pub fn judge(plan: &Plan, rt: &Rt, store: &MemoryStore, truth: &Truth, engine: &
     }
     for task in docs.values().filter(|t| !t.phase().is_over()) {
         let state = format!("{:?}", task.state);
-        let what = format!("task {} never ended: {:?} {state:.200}, wish {:?}", task.id, task.children, task.wish);
+        let what =
+            format!("task {} never ended: {:?} {state:.200}, wish {:?}", task.id, task.children, task.wish);
         truth.breach("I18", &what);
     }
     for task in docs.values().filter(|t| t.phase() == Phase::Over) {
@@ -151,11 +162,9 @@ fn array(parent: &Task, docs: &BTreeMap<TaskId, Task>, truth: &Truth) {
     let children: Vec<_> = (0..spec.count()).map(|n| docs.get(&parent.id.child(n))).collect();
     let made = children.iter().flatten().count() as u64;
     let over = children.iter().flatten().filter(|t| t.phase().is_over()).count() as u64;
-    let failed = children
-        .iter()
-        .flatten()
-        .filter(|t| t.state.outcome().is_some_and(|o| !o.is_success()))
-        .count() as u64;
+    let failed =
+        children.iter().flatten().filter(|t| t.state.outcome().is_some_and(|o| !o.is_success())).count()
+            as u64;
     if made != over {
         truth.breach("I17", &format!("array {} is over with {} of {made} children", parent.id, over));
     }
@@ -166,7 +175,8 @@ fn array(parent: &Task, docs: &BTreeMap<TaskId, Task>, truth: &Truth) {
                 truth.breach("I17", &what);
             }
             if *told != failed {
-                truth.breach("I17", &format!("array {} counts {told} failed children of {failed}", parent.id));
+                truth
+                    .breach("I17", &format!("array {} counts {told} failed children of {failed}", parent.id));
             }
         }
         Outcome::Killed { .. } | Outcome::Skipped(_) | Outcome::Refused(_) => {}

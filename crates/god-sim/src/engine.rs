@@ -24,6 +24,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A run whose kill was acknowledged is dead after this, once there are no faults: grace, a watcher's time-to-live and a
+/// reconciliation.
+const KILL_BOUND: Duration = Duration::from_secs(30);
+
 /// What the engine did and what was written, with every breach of what must hold.
 #[derive(Debug)]
 pub struct Truth {
@@ -46,6 +50,10 @@ pub struct Facts {
     pub ends: BTreeMap<TaskId, u32>,
     /// Attempt number that a kill was acknowledged at: no later one may start.
     pub killed_at: BTreeMap<TaskId, u32>,
+    /// When each kill was acknowledged.
+    pub kill_times: BTreeMap<TaskId, Duration>,
+    /// When the faults ended.
+    pub quiet_since: Option<Duration>,
     /// Attempts that ended with the engine: nobody knows when.
     pub lost: BTreeSet<AttemptKey>,
     /// What must never be.
@@ -89,7 +97,8 @@ impl Truth {
                 }
             }
             if facts.killed_at.get(&key.task).is_some_and(|n| key.attempt > *n) {
-                breaches.push(("I9", format!("attempt {key} started after the task's kill was acknowledged")));
+                breaches
+                    .push(("I9", format!("attempt {key} started after the task's kill was acknowledged")));
             }
             facts.running.insert(key, ports);
         }
@@ -101,6 +110,13 @@ impl Truth {
         let mut facts = lock(&self.facts);
         facts.running.remove(&key);
         facts.ran.insert(key, millis);
+        if let (Some(killed), Some(quiet)) = (facts.kill_times.get(&key.task), facts.quiet_since) {
+            let late = self.rt.now().saturating_sub((*killed).max(quiet));
+            if late > KILL_BOUND {
+                let what = format!("I9: attempt {key} lived {late:?} after its kill was acknowledged");
+                facts.breaches.push(what);
+            }
+        }
     }
 
     /// A durable write.
@@ -129,7 +145,10 @@ impl Truth {
             if let TaskState::Over { outcome: Outcome::Exited(_), last: Some(last), .. } = &task.state {
                 let key = AttemptKey { task: task.id, attempt: last.attempt.number };
                 if !facts.ran.contains_key(&key) {
-                    breaches.push(("I8", format!("task {} has an exit code but attempt {key} never ended", task.id)));
+                    breaches.push((
+                        "I8",
+                        format!("task {} has an exit code but attempt {key} never ended", task.id),
+                    ));
                 }
             }
             if let Some(usage) = &change.usage {
@@ -293,7 +312,8 @@ impl Engine {
             });
         }
         if !self.latch(key, true) {
-            let ran = lock(&self.state).latches.get(&key.task).is_some_and(|(n, ran)| *n == key.attempt && *ran);
+            let ran =
+                lock(&self.state).latches.get(&key.task).is_some_and(|(n, ran)| *n == key.attempt && *ran);
             return Err(if ran {
                 StartError::Unknown("it ran before and is gone".into())
             } else {
@@ -431,7 +451,12 @@ pub struct SimExecutor {
 impl SimExecutor {
     /// A handle for a process.
     #[must_use]
-    pub fn new(engine: &Arc<Engine>, proc: Proc, faults: EngineFaults, quiet: Arc<AtomicBool>) -> SimExecutor {
+    pub fn new(
+        engine: &Arc<Engine>,
+        proc: Proc,
+        faults: EngineFaults,
+        quiet: Arc<AtomicBool>,
+    ) -> SimExecutor {
         SimExecutor { engine: Arc::clone(engine), proc, name: ExecutorName::new("sim"), faults, quiet }
     }
 
@@ -544,8 +569,10 @@ impl Executor for SimExecutor {
         if self.engine.latch(run.key, false) {
             return Ok(Abandon::NeverRan);
         }
-        let ran =
-            lock(&self.engine.state).latches.get(&run.key.task).is_none_or(|(n, ran)| *n > run.key.attempt || *ran);
+        let ran = lock(&self.engine.state)
+            .latches
+            .get(&run.key.task)
+            .is_none_or(|(n, ran)| *n > run.key.attempt || *ran);
         Ok(if ran { Abandon::Ran } else { Abandon::NeverRan })
     }
 

@@ -58,7 +58,7 @@ impl Plan {
             clients: 1 + rng.below(2) as u32,
             tasks: 2 + rng.below(5) as u32,
             faulty: Duration::from_secs(20 + rng.below(40)),
-            quiet: Duration::from_secs(400),
+            quiet: Duration::from_secs(1500),
             flaw: None,
         }
     }
@@ -71,6 +71,8 @@ pub struct Client {
     pub submitted: BTreeMap<TaskId, Arc<TaskSpec>>,
     /// Acknowledged kills.
     pub killed: Vec<TaskId>,
+    /// Whether it has nothing more to ask.
+    pub done: bool,
 }
 
 #[derive(Debug)]
@@ -123,7 +125,7 @@ pub fn run(plan: &Plan) -> Verdict {
     };
     let engine_faults = EngineFaults {
         delay_ms: 5 + level(1500.0) as u64,
-        fail: level(0.1),
+        fail: level(0.4),
         lose_reply: level(0.2),
         late: level(0.1),
         lose_event: level(0.5),
@@ -160,9 +162,12 @@ pub fn run(plan: &Plan) -> Verdict {
     stage.live(plan.faulty, restarts);
     rt.set_unrest(Unrest::default());
     stage.quiet.store(true, Ordering::Relaxed);
-    stage.settle(plan.quiet);
-    let clients: Vec<_> =
-        clients.into_iter().map(|c| std::mem::take(&mut *c.lock().unwrap_or_else(PoisonError::into_inner))).collect();
+    truth.facts().quiet_since = Some(rt.now());
+    stage.settle(plan.quiet, &clients);
+    let clients: Vec<_> = clients
+        .into_iter()
+        .map(|c| std::mem::take(&mut *c.lock().unwrap_or_else(PoisonError::into_inner)))
+        .collect();
     let verdict = check::judge(plan, &rt, &stage.store, &truth, &engine, &clients);
     set_flaw(None);
     verdict
@@ -255,7 +260,7 @@ impl Stage {
     }
 
     /// The quiet time: until all is over and nothing is left, or the patience ends.
-    fn settle(&mut self, patience: Duration) {
+    fn settle(&mut self, patience: Duration, clients: &[Arc<Mutex<Client>>]) {
         let end = self.rt.now() + patience;
         while self.rt.now() < end {
             if self.rt.summary().1 > MOST_TURNS {
@@ -263,7 +268,8 @@ impl Stage {
                 return;
             }
             self.rt.run_until(self.rt.now() + Duration::from_secs(5));
-            if check::is_still(&self.store, &self.engine) {
+            let done = |c: &Arc<Mutex<Client>>| c.lock().unwrap_or_else(PoisonError::into_inner).done;
+            if clients.iter().all(done) && check::is_still(&self.store, &self.engine) {
                 // Time for the last leftovers to be found.
                 self.rt.run_until(self.rt.now() + Duration::from_secs(30));
                 return;
@@ -321,6 +327,7 @@ impl Driver {
                 self.bother(victim).await;
             }
         }
+        self.note(|r| r.done = true);
     }
 
     fn note(&self, what: impl FnOnce(&mut Client)) {
@@ -342,6 +349,8 @@ impl Driver {
             step: 1,
             limit: self.rng.chance(0.3).then_some(2),
         });
+        // Some run so long that only a kill ends them in good time.
+        let millis = if array.is_none() && self.rng.chance(0.1) { 150_000 } else { millis };
         let after = match earlier {
             [.., last] if self.rng.chance(0.2) => vec![*last],
             _ => Vec::new(),
@@ -448,6 +457,7 @@ impl Driver {
                     let ids: Vec<(TaskId, u32)> = vec![(id, task.attempts)];
                     let mut facts = self.truth.facts();
                     facts.killed_at.extend(ids);
+                    facts.kill_times.insert(id, self.rt.now());
                 }
                 self.note(|r| r.killed.push(id));
             }

@@ -73,7 +73,11 @@ impl SimStore {
 
     async fn after(&self, doing: &'static str) -> Result<(), StoreError> {
         self.pause().await;
-        if self.troubled() && self.rt.chance(self.faults.lose_reply) { Err(self.error(doing)) } else { Ok(()) }
+        if self.troubled() && self.rt.chance(self.faults.lose_reply) {
+            Err(self.error(doing))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -94,7 +98,11 @@ impl Store for SimStore {
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError> {
         call!(self, get(ids))
     }
-    async fn commit(&self, changes: Vec<Change>, lease: Option<&Lease>) -> Result<Vec<Committed>, StoreError> {
+    async fn commit(
+        &self,
+        changes: Vec<Change>,
+        lease: Option<&Lease>,
+    ) -> Result<Vec<Committed>, StoreError> {
         self.before("commit").await?;
         let ids: Vec<TaskId> = changes.iter().map(|c| c.task.id).collect();
         // The memory store answers at once: nothing happens between these reads and the write.
@@ -204,4 +212,3 @@ impl Store for SimStore {
         call!(self, pinned(prefix))
     }
 }
-

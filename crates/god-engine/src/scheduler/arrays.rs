@@ -10,7 +10,11 @@ use god_core::task::Task;
 
 impl Scheduler<'_> {
     /// Ends the arrays whose children are all over; asks the children of killed ones to end.
-    pub(super) async fn settle_arrays(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
+    pub(super) async fn settle_arrays(
+        &self,
+        s: &mut State,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
         let due: Vec<TaskId> = s
             .pending
             .arrays()
@@ -28,7 +32,12 @@ impl Scheduler<'_> {
         Ok(())
     }
 
-    async fn settle_array(&self, s: &mut State, id: TaskId, inflight: &mut Inflight) -> Result<(), StoreError> {
+    async fn settle_array(
+        &self,
+        s: &mut State,
+        id: TaskId,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
         // What was heard is a hint; the store's own counters decide.
         let Some(parent) = inflight.drive(self.world.store.get(&[id])).await?.pop().flatten() else {
             s.pending.drop_array(id);
@@ -84,7 +93,12 @@ impl Scheduler<'_> {
     }
 
     /// Makes the parent's kill the wish of every child that has a document and is not over.
-    async fn kill_children(&self, s: &mut State, parent: &Task, inflight: &mut Inflight) -> Result<(), StoreError> {
+    async fn kill_children(
+        &self,
+        s: &mut State,
+        parent: &Task,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
         let mut ids = s.pending.stop_array(parent.id);
         ids.extend(s.capacity.children_of(parent.id));
         if s.pending.array(parent.id).is_some_and(|a| a.look) {

@@ -226,7 +226,11 @@ impl Scheduler<'_> {
     }
 
     /// Looks again at the tasks that could not be ended when it was tried.
-    pub(super) async fn take_in_again(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
+    pub(super) async fn take_in_again(
+        &self,
+        s: &mut State,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
         let ids: Vec<TaskId> = std::mem::take(&mut s.again).into_iter().collect();
         for page in ids.chunks(PAGE) {
             let docs = inflight.drive(self.world.store.get(page)).await?;

@@ -62,7 +62,11 @@ impl Scheduler<'_> {
     }
 
     /// Stores what the executors answered.
-    pub(super) async fn settle_starts(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
+    pub(super) async fn settle_starts(
+        &self,
+        s: &mut State,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
         let mono = self.world.clock.mono();
         let now = self.world.clock.now();
         let mut moves = Vec::new();

@@ -33,7 +33,11 @@ fn hash_of(name: &str) -> u64 {
 impl Watcher<'_> {
     /// Reads who is alive when it is time; removes members that are gone. When the set changed, everything is compared
     /// again, since this watcher may act for other tasks now.
-    pub(super) async fn refresh_members(&self, s: &mut State, inflight: &mut Inflight) -> Result<(), StoreError> {
+    pub(super) async fn refresh_members(
+        &self,
+        s: &mut State,
+        inflight: &mut Inflight,
+    ) -> Result<(), StoreError> {
         let mono = self.world.clock.mono();
         let ttl = self.world.settings.lease_ttl;
         if mono < s.members.read_at + ttl / 3 && !s.members.names.is_empty() {

@@ -147,7 +147,9 @@ impl Watcher<'_> {
                 continue;
             }
             let Some(watched) = s.live.get_mut(&key.task) else { continue };
-            let Some(attempt) = watched.task.state.attempt().filter(|a| a.number == key.attempt) else { continue };
+            let Some(attempt) = watched.task.state.attempt().filter(|a| a.number == key.attempt) else {
+                continue;
+            };
             let node = attempt.node.clone();
             let starting = matches!(watched.task.state, TaskState::Starting { .. });
             let (_, events) = s.held.entry(key.task).or_insert((mono, Vec::new()));
@@ -193,6 +195,9 @@ impl Watcher<'_> {
                         ..lost(self.world.clock.now(), &god_core::NodeName::new(why))
                     }));
                 }
+                Seen::Unknown(_) if flaw::on(Flaw::ForgetRunningOnError) => {
+                    s.live.remove(&key.task);
+                }
                 Seen::Created | Seen::Unknown(_) => {
                     watched.absent_since = None;
                     watched.look_at = None;
@@ -229,7 +234,9 @@ impl Watcher<'_> {
             let mut batch = BTreeMap::new();
             let mut tasks = Vec::new();
             for id in page {
-                let (Some((_, events)), Some(watched)) = (s.held.remove(id), s.live.get(id)) else { continue };
+                let (Some((_, events)), Some(watched)) = (s.held.remove(id), s.live.get(id)) else {
+                    continue;
+                };
                 tasks.push(watched.task.clone());
                 batch.insert(*id, (watched.task.state.attempt().map(|a| a.number), events));
             }
@@ -343,7 +350,9 @@ impl Watcher<'_> {
             if !mine {
                 continue;
             }
-            let (Some(run), Some(attempt)) = (watched.task.run(), watched.task.state.attempt()) else { continue };
+            let (Some(run), Some(attempt)) = (watched.task.run(), watched.task.state.attempt()) else {
+                continue;
+            };
             if let Some(ix) = self.world.executors.iter().position(|e| *e.name() == attempt.executor) {
                 by_executor.entry(ix).or_default().push(run);
             }
@@ -390,9 +399,11 @@ pub(super) fn watch(s: &mut State, task: Task) {
     match s.live.get_mut(&task.id) {
         Some(watched) => {
             if task.rev >= watched.task.rev {
-                let same = watched.task.state.attempt().map(|a| a.number) == task.state.attempt().map(|a| a.number);
+                let same =
+                    watched.task.state.attempt().map(|a| a.number) == task.state.attempt().map(|a| a.number);
                 let wish = watched.task.wish.as_ref().map(|w| w.seq) == task.wish.as_ref().map(|w| w.seq);
-                if !same {
+                // Absent before its start says nothing of it once it runs.
+                if !same || watched.task.phase() != task.phase() {
                     watched.absent_since = None;
                     watched.look_at = None;
                     watched.ran = false;
@@ -405,15 +416,18 @@ pub(super) fn watch(s: &mut State, task: Task) {
         }
         None => {
             let id = task.id;
-            s.live.insert(id, Watched {
-                task,
-                absent_since: None,
-                look_at: None,
-                ran: false,
-                acted_at: None,
-                busy: false,
-                astray: false,
-            });
+            s.live.insert(
+                id,
+                Watched {
+                    task,
+                    absent_since: None,
+                    look_at: None,
+                    ran: false,
+                    acted_at: None,
+                    busy: false,
+                    astray: false,
+                },
+            );
         }
     }
 }

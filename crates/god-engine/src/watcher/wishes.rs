@@ -27,7 +27,7 @@ impl Watcher<'_> {
         let mine: Vec<TaskId> = s
             .live
             .iter()
-            .filter(|(_, w)| !w.busy && (w.astray || w.task.wish.as_ref().is_some_and(|wish| wish.is_open())))
+            .filter(|(_, w)| w.wants_work())
             .filter(|(_, w)| w.acted_at.is_none_or(|at| mono >= at + retry && !flaw::on(Flaw::KillTriedOnce)))
             .map(|(id, _)| *id)
             .filter(|id| self.is_mine(s, *id))
@@ -60,7 +60,9 @@ impl Watcher<'_> {
         for (ix, list) in errands {
             let plugin = Arc::clone(&self.world.executors[ix]);
             let grace = self.world.settings.kill_grace;
-            inflight.calls.push(Box::pin(async move { Done::Acted { results: act(&*plugin, list, grace).await } }));
+            inflight
+                .calls
+                .push(Box::pin(async move { Done::Acted { results: act(&*plugin, list, grace).await } }));
         }
     }
 
@@ -152,7 +154,11 @@ impl Watcher<'_> {
 }
 
 /// Carries requests out on one executor.
-async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec<(TaskId, Option<u32>, Acted)> {
+async fn act(
+    plugin: &dyn Executor,
+    errands: Vec<Errand>,
+    grace: Seconds,
+) -> Vec<(TaskId, Option<u32>, Acted)> {
     let mut results = Vec::with_capacity(errands.len());
     for ask in [Ask::Kill, Ask::Suspend, Ask::Resume] {
         let group: Vec<&Errand> = errands

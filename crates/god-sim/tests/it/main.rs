@@ -33,7 +33,13 @@ fn assert_sound(verdicts: &[Verdict]) {
     let broken: Vec<_> = verdicts.iter().filter(|v| !v.breaches.is_empty()).collect();
     let shown: Vec<String> =
         broken.iter().take(3).map(|v| format!("seed {}: {}", v.seed, v.breaches.join("; "))).collect();
-    assert!(broken.is_empty(), "{} of {} seeds broke an invariant:\n{}", broken.len(), verdicts.len(), shown.join("\n"));
+    assert!(
+        broken.is_empty(),
+        "{} of {} seeds broke an invariant:\n{}",
+        broken.len(),
+        verdicts.len(),
+        shown.join("\n")
+    );
 }
 
 #[test]
