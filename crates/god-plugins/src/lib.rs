@@ -116,3 +116,6 @@ fn find<'t, T>(kind: &'static str, table: &'t [(&'static str, T)], name: &str) -
         known: table.iter().map(|(known, _)| *known).collect::<Vec<_>>().join(", "),
     })
 }
+
+#[cfg(test)]
+mod tests;

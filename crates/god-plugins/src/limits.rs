@@ -27,7 +27,6 @@ pub fn without_effect(config: &Config) -> Vec<String> {
         (config.mail.is_some(), "email_smtp_host: mail is not built in yet, none is sent"),
         (config.stores.influxdb.is_some(), "influxdb_host: is not built in yet, nothing is sent"),
         (config.monitoring.prometheus_key.is_some(), "prometheus_key: is not built in yet, it has no effect"),
-        (config.web.prometheus, "web.prometheus: is not built in yet, nothing is offered"),
         (
             config.scheduling.disk_quota_bytes.is_some(),
             "disk_default_quota: is not built in yet, nothing is checked",
