@@ -217,6 +217,9 @@ impl Daemon {
     /// and finished by whoever comes next. A second signal cuts this short.
     pub async fn close(mut self) {
         notify::stopping();
+        for helper in &self.helpers {
+            helper.abort();
+        }
         self.stop.ring();
         let until = Instant::now() + LAST_WORK;
         let finished = async {
@@ -235,9 +238,6 @@ impl Daemon {
             () = finished => {}
             _ = self.term.recv() => warn!("second signal, leaving at once"),
             _ = self.int.recv() => warn!("second signal, leaving at once"),
-        }
-        for helper in &self.helpers {
-            helper.abort();
         }
         for (holding, _) in &self.leases {
             holding.abort();

@@ -63,7 +63,10 @@ impl Daemon {
         if let Some(span) = notify::watchdog() {
             let beat = Arc::new(Signal::default());
             self.add_beat("web", Arc::clone(&beat));
-            self.start_loop("web check", move || check(address, span / 6, Arc::clone(&beat)));
+            let stop = Arc::clone(&self.stop);
+            self.start_loop("web check", move || {
+                check(address, span / 6, Arc::clone(&beat), Arc::clone(&stop))
+            });
         }
         info!(%address, "web server listens");
         Ok(address)
@@ -204,15 +207,18 @@ fn volumes_of(config: &Config, owner: &Owner, asked: &[AskedVolume]) -> Vec<Volu
         .collect()
 }
 
-/// Rings the beat whenever the server answers itself.
-async fn check(address: SocketAddr, period: Duration, beat: Arc<Signal>) {
-    loop {
+/// Rings the beat whenever the server answers itself, until the stop signal.
+async fn check(address: SocketAddr, period: Duration, beat: Arc<Signal>, stop: Arc<Signal>) {
+    while stop.rings() == 0 {
         match timeout(period, answers(address)).await {
             Ok(Ok(())) => beat.ring(),
             Ok(Err(err)) => warn!(%err, "the web server does not answer itself"),
             Err(_) => warn!("the web server does not answer itself in time"),
         }
-        tokio::time::sleep(period).await;
+        tokio::select! {
+            () = tokio::time::sleep(period) => {}
+            () = stop.past(0) => {}
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The daemons one by one, as several processes on one database.
 
-use crate::site::{Client, Site, until};
+use crate::site::{Client, PATIENCE, Site, until};
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 
 /// A site whose daemons are processes of their own; its address, and login and key of a user.
 fn configured(executor: &str) -> (Site, String, String, String) {
@@ -128,4 +129,31 @@ fn a_configuration_is_read_again_and_a_bad_one_changes_nothing() {
     until("a word about the bad file", || site.log().contains("the old one stays in force").then_some(()));
     assert_eq!(offered(), 3);
     web.end();
+}
+
+#[test]
+fn systemd_is_told_of_the_start_the_life_and_the_end() {
+    let (site, ..) = configured("local");
+    let path = site.data().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let hear = |word: &str| {
+        let mut buffer = [0; 256];
+        loop {
+            let n = socket.recv(&mut buffer).unwrap_or_else(|err| panic!("no {word}: {err}"));
+            if buffer[..n].starts_with(word.as_bytes()) {
+                return;
+            }
+        }
+    };
+    for daemon in ["go-d-scheduler", "go-d-watcher", "go-d-web"] {
+        let mut command = site.command(daemon);
+        command.arg("run").env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "6000000");
+        let running = site.spawn_command(&mut command);
+        hear("READY=1");
+        hear("WATCHDOG=1");
+        hear("WATCHDOG=1");
+        running.end();
+        hear("STOPPING=1");
+    }
 }

@@ -112,8 +112,6 @@ impl Site {
             }
         }
         command.env("HOME", self.dir.path()).env("GODOCKER_INIT", program("go-d-init"));
-        // The keeper of jobs outlives the daemons, but not the test by much.
-        command.env("GOD_KEEPER_IDLE_MS", "500");
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         if name == "go-d" {
             command.arg("--data-dir").arg(self.data());
@@ -189,7 +187,18 @@ impl Site {
 }
 
 impl Drop for Site {
+    /// The keeper of jobs outlives the daemons, but not the test.
     fn drop(&mut self) {
+        let dir = self.data().join("keeper");
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
+            let mut words = command.split('\0');
+            if words.any(|word| word == "--serve") && words.next().is_some_and(|word| dir == Path::new(word))
+            {
+                let ended = Command::new("kill").arg(entry.file_name()).status();
+                assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking());
+            }
+        }
         if std::thread::panicking() {
             eprintln!("{}", self.log());
         }
