@@ -22,7 +22,7 @@ use mounts::Mounts;
 pub const DEFAULT_PIDS: u64 = 4096;
 /// Length of a period of the processor quota, microseconds.
 const PERIOD_US: u64 = 100_000;
-/// Memory a slot may still be charged with when it is used again, bytes.
+/// Memory in files a slot may still be charged with when it is used again, bytes.
 const STALE_MEMORY: u64 = 16 << 20;
 
 /// Where one controller of a slot is found.
@@ -59,6 +59,7 @@ struct Slot {
     population: File,
     oom: Option<File>,
     usage: Option<File>,
+    stat: Option<File>,
     n_oom: u64,
     limits: Option<(Needs, u64)>,
 }
@@ -259,25 +260,17 @@ impl Slots {
         self.remove_dirs(number);
     }
 
-    /// Memory of the last job is still charged to the slot and would be missing to the next one:
-    /// its files in memory file systems stay even when its caches are dropped.
+    /// The last job left files in a memory file system: they are charged to the slot, cannot be
+    /// dropped as caches can, and would be missing to the next job.
     fn is_stale(&self, number: u32) -> bool {
-        let (Some(slot), Some(place)) = (self.slots.get(&number), &self.layout.memory) else { return false };
-        let charged = || {
-            let text = read_text(slot.usage.as_ref()?).ok()?;
-            text.trim().parse::<u64>().ok()
-        };
-        if charged().is_none_or(|bytes| bytes <= STALE_MEMORY) {
+        let Some(slot) = self.slots.get(&number) else { return false };
+        let charged = slot.usage.as_ref().and_then(|file| read_text(file).ok()?.trim().parse::<u64>().ok());
+        if charged.is_none_or(|bytes| bytes <= STALE_MEMORY) {
             return false;
         }
-        let dir = slot_dir(&place.base, number);
-        // Whether it helped is asked below.
-        if place.unified {
-            write_text(&dir.join("memory.reclaim"), "1G").ok();
-        } else {
-            write_text(&dir.join("memory.force_empty"), "0").ok();
-        }
-        charged().is_some_and(|bytes| bytes > STALE_MEMORY)
+        // Asked only now: the kernel adds it up over all processors.
+        let files = slot.stat.as_ref().and_then(|file| memory_files(&read_text(file).ok()?));
+        files.is_some_and(|bytes| bytes > STALE_MEMORY)
     }
 
     fn remove_dirs(&self, number: u32) {
@@ -346,9 +339,10 @@ impl Slot {
         let memory = layout.memory.as_ref();
         let oom = memory.map(|place| read(place, "memory.oom_control", "memory.events")).transpose()?;
         let usage = memory.map(|place| read(place, "memory.usage_in_bytes", "memory.current")).transpose()?;
+        let stat = memory.map(|place| read(place, "memory.stat", "memory.stat")).transpose()?;
         let n_oom = oom.as_ref().and_then(|file| oom_count(&read_text(file).ok()?)).unwrap_or(0);
         let join_fds = joins.iter().map(|file| file.as_raw_fd()).collect();
-        Ok(Self { joins, join_fds, population, oom, usage, n_oom, limits: None })
+        Ok(Self { joins, join_fds, population, oom, usage, stat, n_oom, limits: None })
     }
 }
 
@@ -426,6 +420,11 @@ fn oom_count(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
+/// The line `shmem N` of `memory.stat`: files in memory file systems, bytes.
+fn memory_files(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("shmem ")?.trim().parse().ok())
+}
+
 fn write_text(path: &Path, text: &str) -> io::Result<()> {
     let file = OpenOptions::new().write(true).custom_flags(libc::O_CLOEXEC).open(path)?;
     // One write each: the kernel takes a value only whole.
@@ -433,7 +432,7 @@ fn write_text(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn read_text(file: &File) -> io::Result<String> {
-    let mut buffer = [0; 1024];
+    let mut buffer = [0; 8192];
     let n = file.read_at(&mut buffer, 0)?;
     Ok(String::from_utf8_lossy(&buffer[..n]).into_owned())
 }
@@ -486,6 +485,13 @@ mod tests {
         assert_eq!(oom_count("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), Some(3));
         assert_eq!(oom_count("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n"), Some(1));
         assert_eq!(oom_count("oom_kill_disable 0\nunder_oom 0\n"), None);
+    }
+
+    #[test]
+    fn files_in_memory_are_found() {
+        assert_eq!(memory_files("cache 70\nrss 3\nrss_huge 0\nshmem 42\nmapped_file 1\n"), Some(42));
+        assert_eq!(memory_files("anon 5\nfile 9\nkernel 3\nshmem 0\n"), Some(0));
+        assert_eq!(memory_files("cache 70\n"), None);
     }
 
     #[test]

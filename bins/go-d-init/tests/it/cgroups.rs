@@ -43,6 +43,24 @@ fn too_much_memory_is_told_apart_from_a_plain_137() {
 }
 
 #[test]
+fn files_left_in_memory_do_not_burden_the_next_job() {
+    let Some(world) = world("shm") else { return };
+    let mut client = world.client();
+    let left = format!("/dev/shm/god-test-{}", std::process::id());
+    let text = format!("#!/bin/sh\nhead -c 80M /dev/zero > {left} || exit 9\ncat /proc/self/cgroup\n");
+    let mut template = world.template(&text);
+    template.needs.memory = 128 << 20;
+    let record = client.finish(&template, 1);
+    if record.code == Some(9) {
+        skip("/dev/shm cannot hold 80 MB");
+    } else {
+        let record = python(&mut client, &world, 2, 100);
+        assert_eq!((record.code, record.oom), (Some(0), Some(false)), "{record:?}");
+    }
+    std::fs::remove_file(left).unwrap();
+}
+
+#[test]
 fn a_fork_bomb_stays_in_its_group() {
     let Some(world) = world("bomb") else { return };
     let mut client = world.client();

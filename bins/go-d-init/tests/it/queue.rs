@@ -34,7 +34,7 @@ fn started(client: &crate::support::Client) -> Vec<u64> {
 
 #[test]
 fn cores_are_never_exceeded_and_order_is_kept() {
-    let world = limited(4, 1 << 40);
+    let world = limited(5, 1 << 40);
     let mut client = world.client();
     let template = held(&world);
     let results = client.start_all(&template, &[1, 2, 3, 4, 5]);
