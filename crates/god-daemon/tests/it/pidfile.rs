@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -120,4 +121,29 @@ fn stop_asks_and_waits_and_says_when_it_was_in_vain() {
     let begun = Instant::now();
     assert_eq!(stop(&path, Duration::from_millis(300)).unwrap(), Stopped::StillRuns(pid));
     assert!(begun.elapsed() >= Duration::from_millis(300) && deaf.lives());
+}
+
+#[test]
+fn there_is_never_more_than_one_holder() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.pid");
+    let holders = AtomicU32::new(0);
+    let taken = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..150 {
+                    // Refused because somebody else holds it: that is what it is for.
+                    let Ok(held) = PidFile::take(&path) else { continue };
+                    assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0, "two holders");
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    holders.fetch_sub(1, Ordering::SeqCst);
+                    drop(held);
+                }
+            });
+        }
+    });
+    assert!(taken.into_inner() > 100);
+    assert!(!path.exists());
 }
