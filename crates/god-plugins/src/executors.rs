@@ -5,7 +5,6 @@ use futures::future::BoxFuture;
 use god_config::Config;
 use god_core::BoxError;
 use god_core::executor::Executor;
-use god_core::ids::ExecutorName;
 use std::sync::Arc;
 
 /// An executor, or why it can not be used.
@@ -60,6 +59,7 @@ pub fn needs_one_process(config: &Config) -> Vec<&str> {
 #[cfg(feature = "local")]
 fn local(config: &Config) -> BoxFuture<'_, Built> {
     use executor_local::Cgroups;
+    use god_core::ids::ExecutorName;
     use god_core::units::{Bytes, Seconds};
     Box::pin(async move {
         let local = &config.executors.local;
@@ -89,6 +89,7 @@ fn local(config: &Config) -> BoxFuture<'_, Built> {
 
 #[cfg(feature = "docker")]
 fn docker(config: &Config) -> BoxFuture<'_, Built> {
+    use god_core::ids::ExecutorName;
     use god_core::units::{Bytes, Seconds};
     Box::pin(async move {
         let docker = &config.executors.docker;
@@ -117,6 +118,7 @@ fn docker(config: &Config) -> BoxFuture<'_, Built> {
 
 #[cfg(feature = "fake")]
 fn fake(_: &Config) -> BoxFuture<'_, Built> {
+    use god_core::ids::ExecutorName;
     Box::pin(async {
         let options = executor_fake::Options::default();
         let executor: Arc<dyn Executor> =
