@@ -311,7 +311,8 @@ pub struct Wish {
     pub ask: Ask,
     /// How far it has come.
     pub status: WishStatus,
-    /// Grows with every request of this task, so that an old answer is never taken for a new one's.
+    /// Grows with every request while the same attempt is live, so that an old answer is never taken for a new one's.
+    /// Another attempt may begin again at 1.
     pub seq: u32,
     /// When it was asked.
     pub at: Timestamp,

@@ -190,7 +190,7 @@ impl Task {
                     TaskState::Running { run, .. } => run.clone(),
                     _ => None,
                 };
-                next.end(attempt, run, exit, now);
+                next.end(attempt, run, exit);
             }
             (TaskState::Running { attempt, run, since, .. }, Event::Paused | Event::Resumed) => {
                 let paused = matches!(event, Event::Paused);
@@ -216,11 +216,8 @@ impl Task {
             (TaskState::Pending { .. } | TaskState::Gathering { .. }, Event::Gathered { failed })
                 if self.array().is_some() =>
             {
-                let outcome = if self.kill_wanted() {
-                    Outcome::Killed { reason: self.wish.as_ref().and_then(|w| w.reason.clone()) }
-                } else {
-                    Outcome::Gathered { failed: *failed }
-                };
+                let outcome =
+                    if self.kill_wanted() { self.killed() } else { Outcome::Gathered { failed: *failed } };
                 next.finish(outcome, None, now);
             }
             (TaskState::Pending { .. } | TaskState::Held { .. }, Event::EndedUnstarted(outcome)) => {
@@ -231,7 +228,14 @@ impl Task {
                 next.finish(outcome.clone(), Some(last), now);
             }
             (TaskState::Pending { .. } | TaskState::Starting { .. }, Event::Poisoned(reason)) => {
-                next.state = TaskState::Held { reason: reason.clone(), since: now };
+                if self.kill_wanted() {
+                    let last = self.state.attempt().map(|attempt| ran(attempt, None, None));
+                    next.finish(self.killed(), last, now);
+                } else {
+                    // Nobody works on requests of a held task.
+                    next.wish = None;
+                    next.state = TaskState::Held { reason: reason.clone(), since: now };
+                }
             }
             (TaskState::Over { outcome, at, last }, Event::Archived) => {
                 next.state = TaskState::Archived {
@@ -253,12 +257,21 @@ impl Task {
         if self.phase().is_over() {
             return None;
         }
-        if let Some(wish) = &self.wish {
-            if wish.is_open() && (wish.ask == ask || wish.ask == Ask::Kill) {
-                return None;
-            }
+        let open = self.wish.as_ref().filter(|w| w.is_open()).map(|w| w.ask);
+        // A kill holds until the end. A run that is being ended for the queue can not be paused any more.
+        let settled = match open {
+            Some(Ask::Kill) => true,
+            Some(Ask::Reschedule) => ask != Ask::Kill,
+            Some(Ask::Suspend | Ask::Resume) | None => open == Some(ask),
+        };
+        if settled {
+            return None;
         }
         let status = match (&self.state, ask) {
+            // An array has to wait for its children that have a document, even before it was unfolded.
+            (TaskState::Pending { .. }, Ask::Kill) if self.children.made > self.children.over => {
+                WishStatus::Requested
+            }
             (TaskState::Pending { .. } | TaskState::Held { .. }, Ask::Kill) => {
                 let mut next = self.clone();
                 next.rev = self.rev.next();
@@ -282,10 +295,12 @@ impl Task {
             }
             (TaskState::Running { paused: false, .. } | TaskState::Starting { .. }, Ask::Resume) => {
                 // A pause that is under way may take effect after this, so it is undone like one that has.
-                let pausing = self.wish.as_ref().is_some_and(|w| w.is_open() && w.ask == Ask::Suspend);
-                if pausing { WishStatus::Requested } else { WishStatus::Rejected }
+                if open == Some(Ask::Suspend) { WishStatus::Requested } else { WishStatus::Rejected }
             }
-            (TaskState::Running { paused: true, .. }, Ask::Suspend) => return None,
+            // The other way round too.
+            (TaskState::Running { paused: true, .. }, Ask::Suspend) if open != Some(Ask::Resume) => {
+                return None;
+            }
             _ => WishStatus::Requested,
         };
         let mut next = self.clone();
@@ -324,31 +339,30 @@ impl Task {
 
     fn finish(&mut self, outcome: Outcome, last: Option<Ran>, at: Timestamp) {
         if let Some(wish) = self.wish.as_mut().filter(|w| w.is_open()) {
-            wish.status = if matches!(outcome, Outcome::Killed { .. }) {
-                WishStatus::Done
-            } else {
-                WishStatus::Rejected
-            };
+            let granted = wish.ask == Ask::Kill && matches!(outcome, Outcome::Killed { .. });
+            wish.status = if granted { WishStatus::Done } else { WishStatus::Rejected };
         }
         self.state = TaskState::Over { outcome, at, last };
     }
 
     /// Back into the queue, unless somebody wants its end.
     fn requeue_or_kill(&mut self, why: Option<String>, last: Option<Ran>, now: Timestamp) {
-        match &self.wish {
-            Some(wish) if wish.ask == Ask::Kill && wish.is_open() => {
-                let reason = wish.reason.clone();
-                self.finish(Outcome::Killed { reason }, last, now);
-            }
-            _ => {
-                self.wish = None;
-                self.state = TaskState::Pending { since: now, requeued: true, why };
-            }
+        if self.kill_wanted() {
+            self.finish(self.killed(), last, now);
+        } else {
+            self.wish = None;
+            self.state = TaskState::Pending { since: now, requeued: true, why };
         }
     }
 
+    /// Ended on request, with the reason of the request if there was one.
+    fn killed(&self) -> Outcome {
+        let wish = self.wish.as_ref().filter(|w| w.ask == Ask::Kill);
+        Outcome::Killed { reason: wish.and_then(|w| w.reason.clone()) }
+    }
+
     /// The end of a run: what it means depends on what was wanted and on whose fault it was.
-    fn end(&mut self, attempt: &Attempt, run: Option<RunRef>, exit: &Exit, now: Timestamp) {
+    fn end(&mut self, attempt: &Attempt, run: Option<RunRef>, exit: &Exit) {
         let started = match &self.state {
             TaskState::Running { since, .. } => Some(exit.started.unwrap_or(*since)),
             _ => exit.started,
@@ -363,8 +377,7 @@ impl Task {
         let by_request = exit.by_request || matches!(exit.cause, Cause::NeverRan | Cause::Lost(_));
         match (wanted, &exit.cause) {
             (Some(Ask::Kill), _) if by_request => {
-                let reason = self.wish.as_ref().and_then(|w| w.reason.clone());
-                self.finish(Outcome::Killed { reason }, Some(last), at);
+                self.finish(self.killed(), Some(last), at);
             }
             (Some(Ask::Reschedule), _) if by_request => {
                 self.wish = None;
@@ -378,15 +391,15 @@ impl Task {
                     self.failures.nodes.push(attempt.node.clone());
                 }
                 if retry {
-                    self.requeue_or_kill(Some(reason.clone()), Some(last), now);
+                    self.requeue_or_kill(Some(reason.clone()), Some(last), at);
                 } else {
                     self.finish(Outcome::Lost(reason.clone()), Some(last), at);
                 }
             }
-            (_, Cause::NeverRan) => self.requeue_or_kill(None, Some(last), now),
+            (_, Cause::NeverRan) => self.requeue_or_kill(None, Some(last), at),
             (_, cause) => {
                 let outcome = if exit.by_request && !matches!(cause, Cause::TimeLimit | Cause::OutOfMemory) {
-                    Outcome::Killed { reason: self.wish.as_ref().and_then(|w| w.reason.clone()) }
+                    self.killed()
                 } else {
                     outcome_of(cause)
                 };
@@ -401,5 +414,4 @@ fn ran(attempt: &Attempt, run: Option<RunRef>, started: Option<Timestamp>) -> Ra
 }
 
 #[cfg(test)]
-#[path = "task/tests.rs"]
 mod tests;
