@@ -24,6 +24,7 @@ fn main() -> Result<(), Failure> {
     let cores: u32 = args.next().map_or(Ok(4), |text| text.parse())?;
     println!("{n} launches of /bin/true, {cores} at once");
     println!("plain spawn, one after the other: {:.0}/s", plain(n)?);
+    let mut dirs = Vec::new();
     for (name, cgroups, output, info) in [
         ("no files", "off", Output::None, false),
         ("god.log and god.err in a directory each", "off", Output::Files, false),
@@ -31,7 +32,10 @@ fn main() -> Result<(), Failure> {
         ("no files, control groups", "auto", Output::None, false),
         ("god.log and god.err, control groups", "auto", Output::Files, false),
     ] {
-        let (rate, own, jobs) = keeper(n, cores, cgroups, output, info)?;
+        let keep = tempfile::tempdir()?;
+        let (rate, own, jobs) = keeper(keep.path(), n, cores, cgroups, output, info)?;
+        // Removed at the end: some file systems are slow for a while after many removals.
+        dirs.push(keep);
         println!("keeper, {name}: {rate:.0}/s (processor time each: keeper {own:.0} us, job {jobs:.0} us)");
     }
     Ok(())
@@ -51,11 +55,17 @@ fn program() -> Result<PathBuf, Failure> {
     Ok(folder.join("go-d-init"))
 }
 
-fn keeper(n: u64, cores: u32, cgroups: &str, output: Output, info: bool) -> Result<(f64, f64, f64), Failure> {
-    let keep = tempfile::tempdir()?;
-    std::fs::set_permissions(keep.path(), PermissionsExt::from_mode(0o711))?;
-    let dir = keep.path().join("keeper");
-    let jobs = keep.path().join("jobs");
+fn keeper(
+    root: &Path,
+    n: u64,
+    cores: u32,
+    cgroups: &str,
+    output: Output,
+    info: bool,
+) -> Result<(f64, f64, f64), Failure> {
+    std::fs::set_permissions(root, PermissionsExt::from_mode(0o711))?;
+    let dir = root.join("keeper");
+    let jobs = root.join("jobs");
     std::fs::create_dir(&jobs)?;
     std::fs::set_permissions(&jobs, PermissionsExt::from_mode(0o755))?;
     let cluster = format!("rate-{}", std::process::id());
