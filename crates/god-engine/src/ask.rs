@@ -46,3 +46,6 @@ pub async fn ask(
     }
     Ok(last.map_or(Asked::Unknown, Asked::Nothing))
 }
+
+#[cfg(test)]
+mod tests;

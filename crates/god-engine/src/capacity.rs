@@ -205,7 +205,8 @@ impl Capacity {
         }
         let need = shape.amount();
         let mut best: Option<(Amount, &(ExecutorName, NodeName))> = None;
-        let (mut labelled, mut largest, mut free_most) = (false, None::<Amount>, Amount::default());
+        let (mut labelled, mut large_enough) = (false, false);
+        let (mut largest, mut free_most) = (None::<Amount>, Amount::default());
         for (key, place) in places {
             if !shape.labels.iter().all(|l| place.node.labels.contains(l)) {
                 continue;
@@ -218,6 +219,7 @@ impl Capacity {
             if !need.fits(place.node.total) {
                 continue;
             }
+            large_enough = true;
             let free = place.free(need);
             let slot = place.node.max_tasks.is_none_or(|max| place.tasks < max);
             if slot && need.fits(free) {
@@ -236,7 +238,7 @@ impl Capacity {
         }
         match largest {
             _ if !labelled => Err(NoRoom::NoLabels(shape.labels.clone())),
-            Some(largest) if !need.fits(largest) => Err(NoRoom::TooLarge { largest }),
+            Some(largest) if !large_enough => Err(NoRoom::TooLarge { largest }),
             _ => Err(NoRoom::Busy { free: free_most }),
         }
     }
@@ -264,3 +266,6 @@ impl Place {
         self.node.total.plus(ahead).minus(self.used)
     }
 }
+
+#[cfg(test)]
+mod tests;

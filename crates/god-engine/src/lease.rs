@@ -178,3 +178,6 @@ async fn acquire(world: &World, name: &str, beats: &mut Beats, tenure: &Tenure) 
         None => Ok(false),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,8 @@ pub mod moves;
 pub mod pending;
 pub mod scheduler;
 pub mod signal;
+#[cfg(test)]
+mod testing;
 pub mod watcher;
 pub mod world;
 

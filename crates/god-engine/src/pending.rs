@@ -138,7 +138,7 @@ impl Pending {
             live: 0,
             waiting: BTreeSet::new(),
             // Its children may all have been over before we came.
-            look: task.phase() == Phase::Gathering,
+            look: task.phase() == Phase::Gathering || killed,
             told: false,
             group: ix,
             next: 0,
@@ -146,7 +146,10 @@ impl Pending {
             spec,
             parent: task.clone(),
         });
-        array.killed |= killed;
+        if killed && !array.killed {
+            array.killed = true;
+            array.look |= task.phase() == Phase::Pending;
+        }
         if task.rev >= array.parent.rev {
             array.parent = task;
         }
@@ -343,12 +346,6 @@ impl Pending {
         queue.why = why;
         true
     }
-
-    /// Whether a group has nothing left to try.
-    #[must_use]
-    pub fn is_drained(&self, ix: GroupIx) -> bool {
-        self.queues[ix].singles.is_empty() && self.queues[ix].arrays.is_empty()
-    }
 }
 
 /// Heads of groups, best first.
@@ -386,3 +383,6 @@ impl Ord for Rank {
         self.0.total_cmp(&other.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

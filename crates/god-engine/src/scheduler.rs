@@ -125,10 +125,10 @@ impl<'a> Scheduler<'a> {
         while let Some(done) = inflight.calls.next().await {
             inflight.done.push(done);
         }
-        if let Some(state) = state.as_mut() {
-            if let Err(err) = self.settle_starts(state, &mut inflight).await {
-                warn!(err = %crate::chain(&err), "answers of the last starts were not stored");
-            }
+        if let Some(state) = state.as_mut()
+            && let Err(err) = self.settle_starts(state, &mut inflight).await
+        {
+            warn!(err = %crate::chain(&err), "answers of the last starts were not stored");
         }
     }
 

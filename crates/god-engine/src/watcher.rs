@@ -56,6 +56,19 @@ struct Watched {
 }
 
 impl Watched {
+    /// Nothing known but its document.
+    fn new(task: Task) -> Watched {
+        Watched {
+            task,
+            absent_since: None,
+            look_at: None,
+            ran: false,
+            acted_at: None,
+            busy: false,
+            astray: false,
+        }
+    }
+
     /// Whether there is something to do for it and nothing under way.
     fn wants_work(&self) -> bool {
         !self.busy && (self.astray || self.task.wish.as_ref().is_some_and(|wish| wish.is_open()))
@@ -109,7 +122,7 @@ enum Done {
         failed: Option<String>,
     },
     Acted {
-        results: Vec<(TaskId, Option<u32>, Acted)>,
+        results: Vec<Answer>,
     },
     Settled {
         results: Vec<(AttemptKey, Result<Abandon, String>)>,
@@ -121,7 +134,16 @@ enum Done {
     },
 }
 
-/// What became of work on a request.
+/// What became of work on one request.
+#[derive(Debug)]
+struct Answer {
+    key: AttemptKey,
+    /// The request's number; `None` when a run was only put right to what its document says.
+    seq: Option<u32>,
+    acted: Acted,
+}
+
+/// How work on a request went.
 #[derive(Debug)]
 enum Acted {
     /// The executor was told to end the run.

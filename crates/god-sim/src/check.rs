@@ -90,10 +90,10 @@ pub fn judge(
             }
         }
         for id in &client.killed {
-            if let Some(task) = docs.get(id) {
-                if !task.phase().is_over() {
-                    truth.breach("I9", &format!("task {id} was killed and is {:?}", task.phase()));
-                }
+            if let Some(task) = docs.get(id)
+                && !task.phase().is_over()
+            {
+                truth.breach("I9", &format!("task {id} was killed and is {:?}", task.phase()));
             }
         }
     }

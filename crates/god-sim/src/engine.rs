@@ -151,10 +151,10 @@ impl Truth {
                     ));
                 }
             }
-            if let Some(usage) = &change.usage {
-                if facts.booked.insert(usage.key, usage.millis).is_some() {
-                    breaches.push(("I5", format!("usage of {} booked twice", usage.key)));
-                }
+            if let Some(usage) = &change.usage
+                && facts.booked.insert(usage.key, usage.millis).is_some()
+            {
+                breaches.push(("I5", format!("usage of {} booked twice", usage.key)));
             }
         }
         breaches.iter().for_each(|(invariant, what)| self.breach(invariant, what));

@@ -204,7 +204,7 @@ impl Stage {
             executors: vec![Arc::new(executor)],
             policy: Arc::new(Fifo),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
-            ops: Arc::new(Ops::new(self.rng.next())),
+            ops: Arc::new(Ops::new(self.rng.draw())),
             settings: settings(),
             holder: holder.clone(),
         });
@@ -283,12 +283,12 @@ impl Stage {
         let record: Arc<Mutex<Client>> = Arc::default();
         let driver = Driver {
             rt: self.rt.clone(),
-            rng: Rng::new(self.rng.next()),
+            rng: Rng::new(self.rng.draw()),
             store: self.handle(),
             raw: Arc::clone(&self.store),
             truth: Arc::clone(&self.truth),
             record: Arc::clone(&record),
-            ops: Ops::new(self.rng.next()),
+            ops: Ops::new(self.rng.draw()),
             n,
             tasks: self.plan.tasks,
         };

@@ -126,10 +126,10 @@ impl Scheduler<'_> {
     /// A task holds no room any more.
     fn free(&self, s: &mut State, id: TaskId, mono: std::time::Duration) {
         s.starting.remove(&id);
-        if let Some(held) = s.capacity.give(id, mono, self.world.settings.short_run) {
-            if let Some(parent) = held.parent {
-                s.pending.child_live(parent, -1);
-            }
+        if let Some(held) = s.capacity.give(id, mono, self.world.settings.short_run)
+            && let Some(parent) = held.parent
+        {
+            s.pending.child_live(parent, -1);
         }
     }
 
@@ -154,6 +154,8 @@ impl Scheduler<'_> {
                     }
                 }
                 Phase::Gathering => self.add(s, task).await?,
+                // An array that waits for others and has children of its own to end first.
+                Phase::Pending if task.kill_wanted() => self.add(s, task).await?,
                 Phase::Pending => match self.readiness(&task, &parents) {
                     Ready::Now => self.add(s, task).await?,
                     Ready::After(waits) => s.pending.wait(task.id, &waits),

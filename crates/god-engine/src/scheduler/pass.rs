@@ -206,10 +206,10 @@ impl Scheduler<'_> {
     }
 
     fn unbook(&self, s: &mut State, id: TaskId) {
-        if let Some(held) = s.capacity.give(id, self.world.clock.mono(), std::time::Duration::ZERO) {
-            if let Some(parent) = held.parent {
-                s.pending.child_live(parent, -1);
-            }
+        if let Some(held) = s.capacity.give(id, self.world.clock.mono(), std::time::Duration::ZERO)
+            && let Some(parent) = held.parent
+        {
+            s.pending.child_live(parent, -1);
         }
     }
 

@@ -258,10 +258,10 @@ impl Watcher<'_> {
         }
         if flaw::on(Flaw::CleanBeforeRecord) {
             for task in &tasks {
-                if let Some((Some(attempt), events)) = events.get(&task.id) {
-                    if matches!(events.last(), Some(Event::Ended(_))) {
-                        self.note_finished(s, task, *attempt);
-                    }
+                if let Some((Some(attempt), events)) = events.get(&task.id)
+                    && matches!(events.last(), Some(Event::Ended(_)))
+                {
+                    self.note_finished(s, task, *attempt);
                 }
             }
             self.forget_finished(s, inflight);
@@ -411,23 +411,16 @@ pub(super) fn watch(s: &mut State, task: Task) {
                 if !same || !wish {
                     watched.acted_at = None;
                 }
+                if !same {
+                    // Work on the attempt before says nothing of this one.
+                    watched.busy = false;
+                    watched.astray = false;
+                }
                 watched.task = task;
             }
         }
         None => {
-            let id = task.id;
-            s.live.insert(
-                id,
-                Watched {
-                    task,
-                    absent_since: None,
-                    look_at: None,
-                    ran: false,
-                    acted_at: None,
-                    busy: false,
-                    astray: false,
-                },
-            );
+            s.live.insert(task.id, Watched::new(task));
         }
     }
 }

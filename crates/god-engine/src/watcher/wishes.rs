@@ -17,6 +17,12 @@ struct Errand {
     starting: bool,
 }
 
+impl Errand {
+    fn answer(&self, acted: Acted) -> Answer {
+        Answer { key: self.run.key, seq: self.seq, acted }
+    }
+}
+
 impl Watcher<'_> {
     /// Begins work on each open request that is new, or whose last try is too long ago, and on runs that are paused though
     /// their document says they run, or the other way round.
@@ -70,17 +76,15 @@ impl Watcher<'_> {
     pub(super) async fn take_answers(
         &self,
         s: &mut State,
-        answers: Vec<(TaskId, Option<u32>, Acted)>,
+        answers: Vec<Answer>,
         inflight: &mut Inflight,
     ) -> Result<(), StoreError> {
         let mut events = BTreeMap::new();
         let mut tasks = Vec::new();
-        for (id, seq, acted) in answers {
+        for Answer { key, seq, acted } in answers {
+            let id = key.task;
             let Some(watched) = s.live.get_mut(&id) else { continue };
-            watched.busy = false;
-            // An answer to an older request says nothing of the present one.
-            if seq.is_none() || watched.task.wish.as_ref().map(|w| w.seq) != seq {
-                watched.acted_at = None;
+            if !watched.take_answer(key, seq) {
                 continue;
             }
             let event = match acted {
@@ -98,6 +102,22 @@ impl Watcher<'_> {
             events.insert(id, (watched.task.state.attempt().map(|a| a.number), vec![event]));
         }
         self.write(s, tasks, events, inflight).await
+    }
+}
+
+impl Watched {
+    /// Takes note that work on a request has come back; `true` when it was work on the request that is open now. The
+    /// numbers of requests begin again with each attempt.
+    fn take_answer(&mut self, key: AttemptKey, seq: Option<u32>) -> bool {
+        if self.task.state.attempt().map(|a| a.number) != Some(key.attempt) {
+            return false;
+        }
+        self.busy = false;
+        if seq.is_none() || self.task.wish.as_ref().map(|w| w.seq) != seq {
+            self.acted_at = None;
+            return false;
+        }
+        true
     }
 }
 
@@ -154,11 +174,7 @@ impl Watcher<'_> {
 }
 
 /// Carries requests out on one executor.
-async fn act(
-    plugin: &dyn Executor,
-    errands: Vec<Errand>,
-    grace: Seconds,
-) -> Vec<(TaskId, Option<u32>, Acted)> {
+async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec<Answer> {
     let mut results = Vec::with_capacity(errands.len());
     for ask in [Ask::Kill, Ask::Suspend, Ask::Resume] {
         let group: Vec<&Errand> = errands
@@ -174,7 +190,7 @@ async fn act(
             (Ask::Kill, _) => plugin.kill(&runs, grace).await,
             (_, None) => {
                 let why = format!("Executor {} can not pause tasks", plugin.name());
-                results.extend(group.iter().map(|e| (e.run.key.task, e.seq, Acted::Impossible(why.clone()))));
+                results.extend(group.iter().map(|e| e.answer(Acted::Impossible(why.clone()))));
                 continue;
             }
             (_, Some(pausing)) if suspend => pausing.pause(&runs).await,
@@ -189,7 +205,7 @@ async fn act(
                 Ok(()) if errand.starting => settle_unstarted(plugin, &errand.run).await,
                 Ok(()) => Acted::KillSent,
             };
-            results.push((errand.run.key.task, errand.seq, acted));
+            results.push(errand.answer(acted));
         }
     }
     results
@@ -205,5 +221,38 @@ async fn settle_unstarted(plugin: &dyn Executor, run: &Run) -> Acted {
         // It runs or ran: its end will be seen.
         Ok(Abandon::Ran) => Acted::KillSent,
         Err(err) => Acted::Failed(crate::chain(&err)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{claimed, spec, task};
+    use god_core::Timestamp;
+
+    fn key(attempt: u32) -> AttemptKey {
+        AttemptKey { task: TaskId(1), attempt }
+    }
+
+    #[test]
+    fn an_answer_is_taken_for_the_open_request_of_the_same_attempt_only() {
+        let now = Timestamp(3000);
+        let first = claimed(&task(1, spec()), "n", &[]);
+        let first = first.after(&Event::Returned { why: None }, now).expect("put back");
+        let second = claimed(&first, "n", &[]).asked(Ask::Suspend, None, now).expect("wanted");
+        let mut watched = Watched { busy: true, acted_at: Some(Duration::ZERO), ..Watched::new(second) };
+
+        assert!(
+            !watched.take_answer(key(1), Some(1)),
+            "of the attempt before, whose request had this number too"
+        );
+        assert!(watched.busy, "and what is under way for this attempt goes on");
+        assert!(watched.take_answer(key(2), Some(1)) && !watched.busy);
+        for seq in [Some(0), None] {
+            watched.busy = true;
+            watched.acted_at = Some(Duration::ZERO);
+            assert!(!watched.take_answer(key(2), seq) && !watched.busy);
+            assert_eq!(watched.acted_at, None, "the open request is worked on at once");
+        }
     }
 }

@@ -1,0 +1,185 @@
+use super::*;
+use crate::testing::{Fifo, claimed, parent, spec, task};
+use god_core::spec::TaskSpec;
+use god_core::state::Ask;
+use god_core::units::Cores;
+
+const NOW: Timestamp = Timestamp(5000);
+
+/// What starts, in order, when all that waits is started at once.
+fn drain(pending: &mut Pending) -> Vec<u64> {
+    let mut ids = Vec::new();
+    let mut order = pending.order(&Fifo, NOW, Duration::ZERO);
+    while let Some((rank, ix)) = order.pop() {
+        let Some((pick, parent)) = pending.pop(ix) else { continue };
+        ids.push(pick.id().0);
+        if let Some(parent) = parent {
+            pending.child_live(parent, 1);
+        }
+        if let Some((pick, _)) = pending.head(ix) {
+            order.push(rank, pick.id(), ix);
+        }
+    }
+    ids
+}
+
+fn wide(id: u64) -> Task {
+    task(id, TaskSpec { cores: Cores(2), ..spec() })
+}
+
+fn waiting_child(parent: &Task, ordinal: u64) -> Task {
+    let child = parent.child(ordinal).expect("it has so many");
+    child.asked(Ask::Suspend, None, NOW).expect("a document with a rejected request")
+}
+
+#[test]
+fn singles_and_children_start_by_id_across_groups() {
+    let mut pending = Pending::default();
+    for id in [9, 2] {
+        pending.add(task(id, spec()), Vec::new());
+    }
+    pending.add(wide(8), Vec::new());
+    pending.add(parent(3, "1:3"), Vec::new());
+    pending.add(wide(1), Vec::new());
+    assert_eq!(drain(&mut pending), [1, 2, 4, 5, 6, 8, 9]);
+    assert_eq!(drain(&mut pending), [0; 0]);
+}
+
+#[test]
+fn a_better_rank_goes_before_a_lower_id() {
+    #[derive(Debug)]
+    struct WideFirst;
+    impl Policy for WideFirst {
+        fn name(&self) -> &'static str {
+            "wide-first"
+        }
+        fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Vec<f64> {
+            candidates.iter().map(|c| -f64::from(c.group.shape.cores)).collect()
+        }
+    }
+    let mut pending = Pending::default();
+    pending.add(task(1, spec()), Vec::new());
+    pending.add(wide(2), Vec::new());
+    let mut order = pending.order(&WideFirst, NOW, Duration::ZERO);
+    let heads: Vec<_> = std::iter::from_fn(|| order.pop()).filter_map(|(_, ix)| pending.head(ix)).collect();
+    assert_eq!(heads.iter().map(|(pick, _)| pick.id().0).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn an_array_keeps_to_its_limit() {
+    let mut pending = Pending::default();
+    pending.add(parent(3, "1:5%2"), Vec::new());
+    pending.add(task(20, spec()), Vec::new());
+    assert_eq!(drain(&mut pending), [4, 5, 20], "what is not of the array goes on");
+    pending.child_live(TaskId(3), -1);
+    assert_eq!(drain(&mut pending), [6]);
+    // A child that was put back counts like any other.
+    let again = claimed(&parent(3, "1:5%2").child(0).expect("the first"), "n", &[]);
+    let again = again.after(&god_core::Event::Returned { why: None }, NOW).expect("put back");
+    pending.add(again, Vec::new());
+    assert_eq!(drain(&mut pending), [0; 0]);
+    pending.child_live(TaskId(3), -2);
+    assert_eq!(drain(&mut pending), [4, 7]);
+}
+
+#[test]
+fn children_with_a_document_are_not_made_again() {
+    let mut pending = Pending::default();
+    pending.add(parent(10, "1:8"), vec![0..2, 3..4, 6..8]);
+    assert_eq!(drain(&mut pending), [13, 15, 16]);
+    let mut pending = Pending::default();
+    pending.add(parent(10, "1:2"), std::iter::once(0..2).collect());
+    assert_eq!(drain(&mut pending), [0; 0]);
+}
+
+#[test]
+fn a_child_that_got_a_document_while_it_waited_starts_from_its_document() {
+    let mut pending = Pending::default();
+    let array = parent(10, "1:3");
+    pending.add(array.clone(), Vec::new());
+    let child = waiting_child(&array, 0);
+    pending.add(child.clone(), Vec::new());
+    let ix = pending.group_of(&child).expect("queued");
+    assert_eq!(pending.pop(ix), Some((Pick::Single(child.id), Some(TaskId(10)))));
+    // Known twice: the second time it is of the array, and whoever places it sees that it has its room already.
+    assert_eq!(pending.pop(ix), Some((Pick::Child { parent: TaskId(10), ordinal: 0 }, Some(TaskId(10)))));
+    assert_eq!(pending.pop(ix).map(|(pick, _)| pick.id()), Some(TaskId(12)));
+}
+
+#[test]
+fn nothing_of_an_array_whose_end_is_wanted_starts() {
+    let array = parent(10, "1:3");
+    let mut pending = Pending::default();
+    pending.add(array.clone(), Vec::new());
+    let child = waiting_child(&array, 1);
+    pending.add(child.clone(), Vec::new());
+    assert_eq!(pending.stop_array(TaskId(10)), [child.id]);
+    assert_eq!(drain(&mut pending), [0; 0]);
+
+    let gathering = array.after(&god_core::Event::Unfolded, NOW).expect("unfolded");
+    let killed = gathering.asked(Ask::Kill, None, NOW).expect("wanted");
+    let mut pending = Pending::default();
+    pending.add(gathering, Vec::new());
+    pending.add(killed, Vec::new());
+    assert_eq!(drain(&mut pending), [0; 0]);
+    assert!(pending.array(TaskId(10)).is_some_and(|a| a.killed));
+}
+
+#[test]
+fn an_older_copy_of_a_parent_does_not_replace_a_newer_one() {
+    let old = parent(10, "1:3");
+    let new = old.after(&god_core::Event::Unfolded, NOW).expect("unfolded");
+    let mut pending = Pending::default();
+    pending.add(new.clone(), Vec::new());
+    pending.add(old, Vec::new());
+    assert_eq!(pending.array(TaskId(10)).map(|a| a.parent.rev), Some(new.rev));
+}
+
+#[test]
+fn a_group_whose_start_failed_is_left_alone_longer_each_time() {
+    let mut pending = Pending::default();
+    let first = task(1, spec());
+    pending.add(first.clone(), Vec::new());
+    pending.add(wide(2), Vec::new());
+    let ix = pending.group_of(&first).expect("queued");
+    let best = |pending: &Pending, mono: Duration| {
+        let mut order = pending.order(&Fifo, NOW, mono);
+        order.pop().and_then(|(_, ix)| pending.head(ix)).map(|(pick, _)| pick.id().0)
+    };
+    let mut mono = Duration::ZERO;
+    let mut spans = Vec::new();
+    for _ in 0..9 {
+        pending.back_off(ix, mono);
+        let until = pending.next_unblock(mono).expect("it is left alone");
+        assert_eq!(best(&pending, until - Duration::from_millis(1)), Some(2), "the others go on");
+        assert_eq!(best(&pending, until), Some(1));
+        spans.push((until - mono).as_millis());
+        mono = until;
+    }
+    assert_eq!(spans, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+    pending.back_off(ix, mono);
+    pending.went_well(ix);
+    assert_eq!((best(&pending, mono), pending.next_unblock(mono)), (Some(1), None));
+    pending.back_off(ix, mono);
+    assert_eq!(pending.next_unblock(mono), Some(mono + Duration::from_millis(500)), "from the start again");
+}
+
+#[test]
+fn a_task_is_released_by_each_of_those_it_waits_for() {
+    let mut pending = Pending::default();
+    pending.wait(TaskId(5), &[TaskId(1), TaskId(2)]);
+    pending.wait(TaskId(6), &[TaskId(1)]);
+    assert_eq!(pending.released_by(TaskId(1)), [TaskId(5), TaskId(6)]);
+    assert_eq!(pending.released_by(TaskId(1)), [TaskId(0); 0]);
+    assert_eq!(pending.released_by(TaskId(2)), [TaskId(5)]);
+}
+
+#[test]
+fn a_reason_is_news_once() {
+    let mut pending = Pending::default();
+    let first = task(1, spec());
+    pending.add(first.clone(), Vec::new());
+    let ix = pending.group_of(&first).expect("queued");
+    assert!(pending.set_why(ix, Some("full".into())) && !pending.set_why(ix, Some("full".into())));
+    assert!(pending.set_why(ix, None) && !pending.set_why(ix, None));
+}
