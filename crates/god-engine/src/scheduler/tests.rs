@@ -1,0 +1,129 @@
+use super::*;
+use crate::ask::{Asked, ask};
+use crate::lease::{self, SCHEDULER};
+use crate::testing::{Fifo, parent, spec};
+use crate::world::{Clock, Ops, Settings};
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::join;
+use god_core::ids::{Holder, OpId};
+use god_core::spec::TaskSpec;
+use god_core::state::{Ask, Outcome};
+use god_core::store::{NewTask, PendingLimits, Store, Submitted};
+use god_core::units::Timestamp;
+use god_store::MemoryStore;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+/// Turns of the loops after which a test gives up; each is a sleep of a virtual clock.
+const MOST_TURNS: usize = 200;
+
+/// Time that passes because somebody waits for it.
+#[derive(Debug, Default)]
+struct SteppedClock(Mutex<Duration>);
+
+#[async_trait]
+impl Clock for SteppedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.mono().as_millis()).expect("a short test"))
+    }
+
+    fn mono(&self) -> Duration {
+        *self.0.lock().expect("no panic under the lock")
+    }
+
+    async fn sleep(&self, span: Duration) {
+        *self.0.lock().expect("no panic under the lock") += span;
+        let mut waited = false;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+fn world(store: &Arc<MemoryStore>) -> World {
+    World {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        executors: Vec::new(),
+        policy: Arc::new(Fifo),
+        clock: Arc::new(SteppedClock::default()),
+        ops: Arc::new(Ops::new(1)),
+        settings: Settings::default(),
+        holder: Holder::new("test"),
+    }
+}
+
+/// The store in memory never waits.
+fn now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> T {
+    answer.now_or_never().expect("at once").expect("no fault")
+}
+
+fn submitted(store: &MemoryStore, spec: TaskSpec) -> TaskId {
+    let (spec, limits) = (Arc::new(spec), PendingLimits::default());
+    let new = NewTask { spec, submitted: Timestamp(0), idempotency: None, limits };
+    match now(store.submit(vec![new])).pop() {
+        Some(Submitted::New(id)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn stored(store: &MemoryStore, id: TaskId) -> Task {
+    now(store.get(&[id])).pop().flatten().expect("it is stored")
+}
+
+fn asks(store: &MemoryStore, id: TaskId, what: Ask) {
+    let answer = now(ask(store, id, what, None, Timestamp(0), || OpId(9)));
+    assert!(matches!(answer, Asked::Stored(_)), "{answer:?}");
+}
+
+/// Lets a scheduler work until this is so.
+#[track_caller]
+fn work_until(store: &Arc<MemoryStore>, done: impl Fn() -> bool) {
+    let world = world(store);
+    let (tenure, stop, beat) = (Tenure::default(), Signal::default(), Signal::default());
+    let scheduler = Scheduler::new(&world, &tenure, &stop, &beat);
+    let mut loops = pin!(join(scheduler.run(), lease::hold(&world, SCHEDULER, &tenure)));
+    for _ in 0..MOST_TURNS {
+        if done() {
+            return;
+        }
+        assert!(loops.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    panic!("it did not come to that in {MOST_TURNS} turns");
+}
+
+#[test]
+fn a_killed_array_that_waits_for_another_task_ends_with_its_children() {
+    let store = Arc::new(MemoryStore::new());
+    let first = submitted(&store, spec());
+    let array = (*parent(1, "1:3").spec).clone();
+    let id = submitted(&store, TaskSpec { after: vec![first], ..array });
+    // A request gives one child a document while its array waits.
+    asks(&store, id.child(1), Ask::Suspend);
+    asks(&store, id, Ask::Kill);
+    assert!(stored(&store, id).kill_wanted());
+    work_until(&store, || stored(&store, id).phase().is_over());
+    for id in [id, id.child(0), id.child(1)] {
+        assert_eq!(stored(&store, id).state.outcome(), Some(&Outcome::Killed { reason: None }), "{id}");
+    }
+    assert!(!stored(&store, first).phase().is_over(), "what it waited for goes on");
+}
+
+#[test]
+fn a_task_is_skipped_as_soon_as_one_that_it_needs_failed() {
+    let store = Arc::new(MemoryStore::new());
+    let (first, second) = (submitted(&store, spec()), submitted(&store, spec()));
+    let after_policy = god_core::spec::AfterPolicy::Ok;
+    let needy = submitted(&store, TaskSpec { after: vec![first, second], after_policy, ..spec() });
+    let patient = submitted(&store, TaskSpec { after: vec![first], ..spec() });
+    let next = submitted(&store, TaskSpec { after: vec![needy], after_policy, ..spec() });
+    asks(&store, first, Ask::Kill);
+    work_until(&store, || stored(&store, next).phase().is_over());
+    for (id, cause) in [(needy, first), (next, needy)] {
+        let task = stored(&store, id);
+        let Some(Outcome::Skipped(why)) = task.state.outcome() else { panic!("{:?}", task.state) };
+        assert!(why.starts_with(&format!("Task {cause} did not succeed")), "{why}");
+    }
+    assert!(!stored(&store, patient).phase().is_over(), "any end will do for it");
+}
