@@ -99,9 +99,56 @@ fn mentions(text: &str, sample: &str) -> bool {
     text.contains(sample) || (text.contains("read_dir") && text.contains(&format!("/{folder}\"")))
 }
 
+/// Folders of the tree; a word between backticks that begins with one of them is a path.
+const FOLDERS: &[&str] =
+    &["bins/", "config/", "crates/", "docker-files/", "docs/", "scripts/", "tests/", "xtask/"];
+
+/// Each path between backticks in a tracked page under `docs` that is not there. Texts with a place to fill in
+/// (`NAME`, `<name>`, `*`) are no paths.
+pub fn dead_paths(root: &Path, tracked: &[String]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for page in tracked.iter().filter(|file| file.starts_with("docs/") && file.ends_with(".md")) {
+        let Ok(text) = fs::read_to_string(root.join(page)) else { continue };
+        for (line, path) in paths_in(&text).filter(|(_, path)| !root.join(path).exists()) {
+            faults.push(format!("{page}:{line}: {path} does not exist"));
+        }
+    }
+    faults
+}
+
+fn paths_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().flat_map(|(index, line)| {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let paths = quoted.filter(|word| {
+            let plain =
+                word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"/._-".contains(&b));
+            plain && FOLDERS.iter().any(|folder| word.starts_with(folder))
+        });
+        paths.map(move |path| (index + 1, path))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_that_a_page_names_must_exist() {
+        let tree = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(tree.path().join("docs")).expect("a folder");
+        let page =
+            "`docs/a.md` and `crates/gone/`\n`crates/executor-NAME` `tests/*` `cargo test` docs/b.md\n";
+        fs::write(tree.path().join("docs/a.md"), page).expect("a page");
+        let tracked = ["docs/a.md".to_owned(), "docs/not-there.md".to_owned()];
+        assert_eq!(dead_paths(tree.path(), &tracked), ["docs/a.md:1: crates/gone/ does not exist"]);
+    }
+
+    #[test]
+    fn no_page_of_this_tree_names_a_path_that_is_gone() {
+        let tracked = tracked_files().expect("a git checkout");
+        assert!(tracked.iter().any(|file| file == "docs/ARCHITECTURE.md"));
+        assert_eq!(dead_paths(&root(), &tracked), [""; 0]);
+    }
 
     #[test]
     fn words_are_found_with_their_line() {
