@@ -24,6 +24,10 @@ use crate::sys;
 
 /// Longest time a child may take to reach its program.
 pub const STALL_LIMIT: Duration = Duration::from_secs(5);
+/// How often a script that is open for writing is tried.
+const BUSY_TRIES: u32 = 10;
+/// Time between two such tries.
+const BUSY_PAUSE_NS: c_long = 2_000_000;
 /// Names of the output files in the working directory.
 const LOG: &CStr = c"god.log";
 const ERR: &CStr = c"god.err";
@@ -225,7 +229,10 @@ fn explain(plan: &Plan<'_>, report: &Report) -> SpawnError {
     let code = match (report.step, report.errno) {
         (Step::Exec, libc::ENOENT | libc::ENOTDIR) => Some(127),
         // Not the script's fault: another try may go well.
-        (Step::Exec, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EIO) => None,
+        (
+            Step::Exec,
+            libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::EIO | libc::ETXTBSY,
+        ) => None,
         (Step::Exec, _) => Some(126),
         _ => None,
     };
@@ -338,6 +345,22 @@ fn open_output(name: &CStr) -> Result<c_int, Step> {
 
 /// Becomes the program. Returns the error number when that fails.
 fn execute(plan: &Plan<'_>) -> c_int {
+    // A process that forked while the script was being written holds it open for writing until it
+    // executes something itself: a matter of a moment.
+    for _ in 0..BUSY_TRIES {
+        let errno = execute_once(plan);
+        if errno != libc::ETXTBSY {
+            return errno;
+        }
+        let pause = libc::timespec { tv_sec: 0, tv_nsec: BUSY_PAUSE_NS };
+        let rest = ptr::null_mut::<libc::timespec>();
+        // SAFETY: as in `prepare`.
+        unsafe { libc::syscall(libc::SYS_clock_nanosleep, libc::CLOCK_MONOTONIC, 0, &pause, rest) };
+    }
+    libc::ETXTBSY
+}
+
+fn execute_once(plan: &Plan<'_>) -> c_int {
     // SAFETY: all vectors end in null and their strings outlive the call.
     unsafe {
         libc::syscall(libc::SYS_execve, plan.script.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr());

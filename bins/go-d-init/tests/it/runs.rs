@@ -119,6 +119,24 @@ fn what_cannot_be_run_says_why() {
 }
 
 #[test]
+fn a_script_that_was_just_written_is_tried_again() {
+    let world = World::new();
+    let mut client = world.client();
+    let template = world.template("#!/bin/sh\nexit 0\n");
+    let writer = std::fs::OpenOptions::new().append(true).open(&template.script).unwrap();
+    let record = client.finish(&template, 1);
+    assert_eq!(record.code, None, "not the script's fault: {record:?}");
+    assert!(record.failure.unwrap().contains("open for writing"));
+    let closer = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        drop(writer);
+    });
+    // Whichever comes first, the closing or the start: it runs.
+    assert_eq!(client.finish(&template, 2).code, Some(0));
+    closer.join().unwrap();
+}
+
+#[test]
 fn limits_and_mask_reach_the_job() {
     let world = World::new();
     let mut client = world.client();
