@@ -120,13 +120,13 @@ pub async fn counters_of_the_parent_follow(make: &impl AsyncFn(Wanted) -> Arc<dy
 pub async fn a_parent_ends_after_its_children(make: &impl AsyncFn(Wanted) -> Arc<dyn Store>) {
     let kit = kit(make).await;
     let parent = kit.submit(spec("bob", Some("2"))).await;
+    let early = kit.get(parent).await;
     kit.start(parent.child(0)).await;
     let end = gathered(&kit, parent).await;
     assert_eq!(kit.commit_one(end.clone()).await, Committed::Stale);
-    let killed = kit.get(parent).await.asked(Ask::Kill, None, kit.now()).expect("not over");
-    let kill = kit.change(&kit.get(parent).await, killed);
-    assert_eq!(kill.task.phase(), Phase::Over, "a pending parent is killed at once");
-    assert_eq!(kit.commit_one(kill).await, Committed::Stale, "but not over a child that runs");
+    let kill = kit.change(&early, early.asked(Ask::Kill, None, kit.now()).expect("not over"));
+    assert_eq!(kill.task.phase(), Phase::Over, "a parent without children of its own is killed at once");
+    assert_eq!(kit.commit_one(kill).await, Committed::Stale, "but a child came in between, and runs");
     let exit = exit(0, kit.now(), kit.now());
     let child = kit.event(&kit.get(parent.child(0)).await, &Event::Ended(exit));
     let answers = kit.commit(vec![end.clone(), child, end.clone()]).await;
