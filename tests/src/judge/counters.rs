@@ -1,6 +1,6 @@
 //! The store's counters and books against a recount.
 
-use super::{Judge, runs};
+use super::Judge;
 use god_core::store::Counts;
 use god_core::task::Children;
 use god_core::{Task, TaskId, TaskState, UserId};
@@ -85,12 +85,11 @@ fn books(judge: &mut Judge<'_>) {
         expected.retried |= earlier > 0;
         if let TaskState::Over { at, last: Some(ran), .. } | TaskState::Archived { at, last: Some(ran), .. } =
             &task.state
+            && let Some(started) = ran.started
         {
-            if let (true, Some(started)) = (runs::ran_last(task), ran.started) {
-                expected.least += cores;
-                expected.most += cores;
-                expected.millis += at.millis_since(started);
-            }
+            expected.least += cores;
+            expected.most += cores;
+            expected.millis += at.millis_since(started);
         }
     }
     for (owner, expected) in expected {

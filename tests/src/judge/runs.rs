@@ -69,7 +69,7 @@ pub(super) fn ended_ns(task: &Task) -> Option<u64> {
 }
 
 /// Whether the document says that its last attempt ran the script.
-pub(super) fn ran_last(task: &Task) -> bool {
+fn ran_last(task: &Task) -> bool {
     match &task.state {
         TaskState::Over { last, .. } | TaskState::Archived { last, .. } => {
             last.as_ref().is_some_and(|ran| ran.started.is_some())

@@ -72,11 +72,11 @@ fn count(documents: &mut Documents) {
     let mut booked = UsageSum::default();
     for task in documents.tasks.values() {
         counts.0[usize::from(task.phase().code())] += 1;
-        if let TaskState::Over { at, last: Some(ran), .. } = &task.state {
-            if let Some(started) = ran.started {
-                booked.cores += 1;
-                booked.millis += at.millis_since(started);
-            }
+        if let TaskState::Over { at, last: Some(ran), .. } = &task.state
+            && let Some(started) = ran.started
+        {
+            booked.cores += 1;
+            booked.millis += at.millis_since(started);
         }
     }
     documents.counts = counts;
@@ -338,9 +338,18 @@ fn ends_and_bookings_count_once() {
         h.client.retain(|line| !matches!(line, ClientLine::Ok { task: 7, .. }));
         count(&mut h.documents);
     };
-    finds(|h| (without(h), booked(0, 1)(h)).1, &[("double_ends", 1)]);
     finds(
-        |h| (without(h), h.documents.booked.values_mut().for_each(|sum| sum.millis -= 1)).1,
+        |h| {
+            without(h);
+            booked(0, 1)(h);
+        },
+        &[("double_ends", 1)],
+    );
+    finds(
+        |h| {
+            without(h);
+            h.documents.booked.values_mut().for_each(|sum| sum.millis -= 1);
+        },
         &[("counter_drift", 1)],
     );
     finds(|h| h.documents.booked.clear(), &[("counter_drift", 7)]);
