@@ -1,8 +1,9 @@
-//! The project's own commands: `cargo xtask check`, `init-static`, `up`, `down`.
+//! The project's own commands: `cargo xtask check`, `bench`, `init-static`, `up`, `down`.
 //!
 //! One file per subcommand. What a caller may want to read by program goes to standard output, everything else to
 //! standard error. Nothing here is part of the product.
 
+mod bench;
 mod check;
 mod elf;
 mod init_static;
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Format, lints, the rules of the tree and of its dependencies: what must hold before every commit.
     Check(check::Args),
+    /// Measure the suite beside the limits of this machine; figures go to target/bench.txt.
+    Bench(bench::Args),
     /// Build go-d-init as a static program and print its path.
     InitStatic(init_static::Args),
     /// Make a service reachable for tests and print the variable that leads to it.
@@ -35,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Check(args) => check::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::InitStatic(args) => init_static::run(&args),
         Command::Up(args) => up::up(&args),
         Command::Down(args) => up::down(&args),

@@ -9,6 +9,7 @@ pub mod capacity;
 pub mod flaw;
 pub mod lease;
 pub mod moves;
+pub mod pace;
 pub mod pending;
 pub mod scheduler;
 pub mod signal;

@@ -11,6 +11,7 @@ mod starts;
 use crate::capacity::Capacity;
 use crate::flaw::{self, Flaw};
 use crate::lease::Tenure;
+use crate::pace::Pace;
 use crate::pending::Pending;
 use crate::signal::Signal;
 use crate::world::World;
@@ -52,6 +53,8 @@ struct State {
     /// Tasks to look at again with the next reconciliation.
     again: BTreeSet<TaskId>,
     maintenance: bool,
+    /// Tells a busy time from a quiet one.
+    pace: Pace,
 }
 
 /// Calls of executors under way, and the answers not yet handled.
@@ -155,6 +158,9 @@ impl<'a> Scheduler<'a> {
         self.pin(s, inflight).await;
         if !more {
             self.wait(s, inflight).await;
+        }
+        if let Some(rest) = s.pace.rest(self.world.clock.mono(), self.world.settings.busy_pace) {
+            inflight.drive(self.world.clock.sleep(rest)).await;
         }
         Ok(())
     }

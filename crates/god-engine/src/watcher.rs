@@ -11,6 +11,7 @@ mod wishes;
 use crate::flaw::{self, Flaw};
 use crate::lease::Tenure;
 use crate::moves;
+use crate::pace::Pace;
 use crate::signal::Signal;
 use crate::world::World;
 use futures::future::{BoxFuture, Either, select};
@@ -90,9 +91,8 @@ struct State {
     /// Unknown runs of ours, with the time they were first seen.
     strangers: BTreeMap<(usize, AttemptKey), Duration>,
     reconciled_at: Option<Duration>,
-    /// Ends written lately, to tell a busy time from a quiet one.
-    ends: u32,
-    ends_since: Duration,
+    /// Tells a busy time from a quiet one.
+    pace: Pace,
 }
 
 /// Work under way outside the loop.
@@ -238,6 +238,9 @@ impl<'a> Watcher<'a> {
         self.reconcile(s, inflight);
         if inflight.done.is_empty() {
             self.wait(s, inflight).await;
+        }
+        if let Some(rest) = s.pace.rest(self.world.clock.mono(), self.world.settings.busy_pace) {
+            inflight.drive(self.world.clock.sleep(rest)).await;
         }
         Ok(())
     }

@@ -76,6 +76,8 @@ pub struct Settings {
     pub claim_batch: usize,
     /// Runs shorter than this make the scheduler grant starts ahead of room.
     pub short_run: Duration,
+    /// While much happens, how long a loop gathers between two turns.
+    pub busy_pace: Duration,
     /// While many tasks start, how long a start may stay unwritten in the hope of its end.
     pub start_hold: Duration,
     /// Ports to give to tasks.
@@ -96,7 +98,8 @@ impl Default for Settings {
             retry: Duration::from_secs(2),
             claim_batch: 256,
             short_run: Duration::from_millis(250),
-            start_hold: Duration::from_millis(10),
+            busy_pace: Duration::from_millis(10),
+            start_hold: Duration::from_millis(25),
             ports: 10_000..11_000,
         }
     }

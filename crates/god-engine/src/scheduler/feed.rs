@@ -3,6 +3,7 @@
 use super::starts::Starting;
 use super::{Inflight, Scheduler, State};
 use crate::capacity::Capacity;
+use crate::pace::Pace;
 use crate::pending::Pending;
 use god_core::ids::TaskId;
 use god_core::spec::AfterPolicy;
@@ -32,6 +33,7 @@ impl Scheduler<'_> {
             reconciled_at: self.world.clock.mono(),
             pins: BTreeMap::new(),
             again: BTreeSet::new(),
+            pace: Pace::default(),
             maintenance: self.in_maintenance().await?,
         };
         // Parents first, so that their children find them.
@@ -69,6 +71,7 @@ impl Scheduler<'_> {
             let Some(last) = notes.last() else { return Ok(()) };
             let full = notes.len() >= 4 * PAGE;
             s.seq = last.seq;
+            s.pace.moved(notes.len(), self.world.clock.mono());
             let wanted = self.sort_out(s, &notes);
             for ids in wanted.chunks(PAGE) {
                 let docs = inflight.drive(self.world.store.get(ids)).await?;

@@ -9,7 +9,6 @@ const PAGE: usize = 512;
 impl Watcher<'_> {
     /// Reads the live tasks.
     pub(super) async fn load(&self, lease: Lease) -> Result<State, StoreError> {
-        let mono = self.world.clock.mono();
         let mut state = State {
             lease,
             seq: self.world.store.head().await?,
@@ -20,8 +19,7 @@ impl Watcher<'_> {
             doubtful: BTreeMap::new(),
             strangers: BTreeMap::new(),
             reconciled_at: None,
-            ends: 0,
-            ends_since: mono,
+            pace: Pace::default(),
         };
         let scan = Scan::Phases(vec![Phase::Starting, Phase::Running]);
         let mut after = None;
@@ -219,11 +217,7 @@ impl Watcher<'_> {
     ) -> Result<(), StoreError> {
         let mono = self.world.clock.mono();
         let settings = &self.world.settings;
-        if mono.saturating_sub(s.ends_since) >= settings.start_hold * 5 {
-            s.ends = 0;
-            s.ends_since = mono;
-        }
-        let busy = s.ends > 8;
+        let busy = s.pace.is_busy(mono);
         let due = |since: &Duration, events: &[Event]| {
             all || !busy
                 || matches!(events.last(), Some(Event::Ended(_)))
@@ -267,7 +261,7 @@ impl Watcher<'_> {
             self.forget_finished(s, inflight);
             inflight.drive(self.world.clock.sleep(Duration::from_millis(5))).await;
         }
-        let now = self.world.clock.now();
+        let (now, mono) = (self.world.clock.now(), self.world.clock.mono());
         let decide = |task: &Task| {
             let (attempt, events) = events.get(&task.id)?;
             let number = task.state.attempt().map(|a| a.number);
@@ -299,7 +293,7 @@ impl Watcher<'_> {
                 Some(task) => {
                     if moved.by_us {
                         info!(task = %id, phase = ?task.phase(), "task ended");
-                        s.ends += 1;
+                        s.pace.moved(1, mono);
                     }
                     if let Some(attempt) = attempt {
                         self.note_finished(s, &task, attempt);

@@ -1,0 +1,54 @@
+//! `god-bench`: lines `name value unit` of what this machine can do and of what the suite does, measured in turns.
+//!
+//! Every figure of ours stands beside the limit it is compared with, taken in the same run, because machines are noisy.
+//! `cargo xtask bench` builds what is measured in release mode and runs this.
+
+mod docker;
+mod http;
+mod limits;
+mod report;
+mod site;
+mod suite;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use report::Report;
+use std::path::PathBuf;
+
+/// Measures the suite against the limits of this machine.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Directory with the programs to measure.
+    #[arg(long)]
+    bin: PathBuf,
+    /// Static go-d-init for containers.
+    #[arg(long)]
+    init: Option<PathBuf>,
+    /// File to write the figures to as well.
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// Only the figures whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Rounds of each pair.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Internal: the minimal server that a submit is compared with.
+    #[arg(long, hide = true)]
+    limit_server: Option<PathBuf>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if let Some(dir) = &args.limit_server {
+        return threads.block_on(limits::serve(dir));
+    }
+    let mut report = Report::new(args.only.clone());
+    threads.block_on(suite::run(&args.bin, args.init.as_deref(), args.rounds, &mut report))?;
+    let text = report.text();
+    if let Some(out) = &args.out {
+        std::fs::write(out, &text).with_context(|| format!("cannot write {}", out.display()))?;
+    }
+    Ok(())
+}
