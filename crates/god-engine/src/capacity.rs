@@ -18,8 +18,10 @@ struct Place {
     tasks: u32,
     /// How many short runs may be granted ahead of room.
     ahead: u32,
-    /// Short runs that ended since the last pass.
+    /// Short runs that ended since `measured_at`.
     short_ends: u32,
+    /// When the rate of short runs was last measured.
+    measured_at: Duration,
 }
 
 /// One live task's share.
@@ -80,6 +82,11 @@ impl NoRoom {
     }
 }
 
+/// How long a node shall be busy with what it was granted ahead: a few turns of the loops.
+const AHEAD: Duration = Duration::from_millis(60);
+/// How long short runs are counted before their rate is believed.
+const MEASURE: Duration = Duration::from_millis(20);
+
 /// The ledger of room: nodes, live tasks, ports.
 #[derive(Debug, Default)]
 pub struct Capacity {
@@ -99,10 +106,14 @@ impl Capacity {
 
     /// Takes over what an executor says of its nodes; those it does not name any more are gone.
     pub fn set_nodes(&mut self, executor: &ExecutorName, nodes: Vec<Node>) {
+        let before = self.places.clone();
         self.places.retain(|(name, _), _| name != executor);
         for node in nodes {
             let key = (executor.clone(), node.name.clone());
-            let mut place = Place { node, used: Amount::default(), tasks: 0, ahead: 0, short_ends: 0 };
+            let (ahead, short_ends, measured_at) =
+                before.get(&key).map_or((0, 0, Duration::ZERO), |p| (p.ahead, p.short_ends, p.measured_at));
+            let mut place =
+                Place { node, used: Amount::default(), tasks: 0, ahead, short_ends, measured_at };
             for held in self.live.values().filter(|h| h.node == key) {
                 place.used = place.used.plus(held.amount);
                 place.tasks += 1;
@@ -176,14 +187,19 @@ impl Capacity {
         Some(held)
     }
 
-    /// Sets how many starts each node is granted ahead of room: about twice the short runs that ended since the last
-    /// pass, so that a node never waits for us, and none where runs are long. Call once before each pass.
-    pub fn tune(&mut self) {
+    /// Sets how many starts each node is granted ahead of room: what it lately ended of short runs within [`AHEAD`], so
+    /// that a node never waits for us, and none where runs are long. Call before each pass.
+    pub fn tune(&mut self, mono: Duration) {
         for place in self.places.values_mut() {
-            let wanted = place.short_ends.saturating_mul(2);
-            // Falls slowly, so that a pass between two bursts does not starve the node.
-            place.ahead = wanted.max(place.ahead / 2).min(place.node.queue);
+            let span = mono.saturating_sub(place.measured_at);
+            if span < MEASURE {
+                continue;
+            }
+            let within = f64::from(place.short_ends) * AHEAD.as_secs_f64() / span.as_secs_f64();
+            // Falls by half at the most, so that a moment between two bursts does not starve the node.
+            place.ahead = (within.ceil() as u32).max(place.ahead / 2).min(place.node.queue);
             place.short_ends = 0;
+            place.measured_at = mono;
         }
     }
 

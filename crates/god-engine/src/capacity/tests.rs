@@ -125,40 +125,44 @@ fn a_port_has_one_task_at_a_time() {
 
 #[test]
 fn starts_are_granted_ahead_only_where_runs_are_short() {
-    let full = |capacity: &mut Capacity| {
-        capacity.tune();
-        capacity.find(&shape(1, 1)).is_err()
-    };
+    let ahead = |capacity: &Capacity| capacity.places.values().map(|p| p.ahead).sum::<u32>();
     let mut capacity = ledger(vec![node("a", 1, 1, &[])]);
-    capacity.take(&live(1, 1, "a", &[]), Duration::ZERO);
-    assert!(full(&mut capacity));
-    capacity.give(TaskId(1), SHORT, SHORT).expect("it was live");
-    capacity.take(&live(2, 1, "a", &[]), LONG);
-    assert!(full(&mut capacity), "the one that ended was not short");
-    capacity.give(TaskId(2), LONG + SHORT / 2, SHORT).expect("it was live");
-    for id in 3..6 {
-        assert!(!full(&mut capacity), "two ahead beside the one that runs: {id}");
-        capacity.take(&live(id, 1, "a", &[]), LONG);
-        // Without another short end the grant falls by half each pass: renewed for this test.
-        for place in capacity.places.values_mut() {
-            place.short_ends = 1;
-        }
+    let mut mono = Duration::from_secs(1);
+    capacity.tune(mono);
+    for id in 1..40 {
+        capacity.take(&live(id, 1, "a", &[]), mono);
+        mono += LONG;
+        capacity.give(TaskId(id), mono, SHORT).expect("it was live");
+        capacity.tune(mono);
     }
-    assert!(full(&mut capacity), "and no more");
-    // Nothing ends any more: the grant goes away.
-    assert!(full(&mut capacity) && full(&mut capacity));
-    assert!(capacity.places.values().all(|place| place.ahead == 0));
+    assert_eq!(ahead(&capacity), 0, "long runs are never granted ahead");
+    for id in 40..60 {
+        capacity.take(&live(id, 1, "a", &[]), mono);
+        capacity.give(TaskId(id), mono, SHORT).expect("it was live");
+    }
+    mono += MEASURE;
+    capacity.tune(mono);
+    assert_eq!(ahead(&capacity), 4, "as many as the node can queue");
+    capacity.take(&live(60, 1, "a", &[]), mono);
+    assert!(capacity.find(&shape(1, 1)).is_ok(), "one more than it has room for");
+    for _ in 0..4 {
+        mono += MEASURE;
+        capacity.tune(mono);
+    }
+    assert_eq!(ahead(&capacity), 0, "nothing ends any more: the grant goes away");
 }
 
 #[test]
-fn no_more_is_granted_ahead_than_the_node_can_queue() {
-    let mut capacity = ledger(vec![node("a", 1, 99, &[]), Node { queue: 0, ..node("b", 1, 99, &[]) }]);
-    for place in capacity.places.values_mut() {
-        place.short_ends = 1000;
+fn news_of_a_node_does_not_take_back_what_was_granted() {
+    let mut capacity = ledger(vec![node("a", 1, 1, &[])]);
+    for id in 1..9 {
+        capacity.take(&live(id, 1, "a", &[]), Duration::ZERO);
+        capacity.give(TaskId(id), Duration::ZERO, SHORT).expect("it was live");
     }
-    capacity.tune();
-    let ahead: Vec<u32> = capacity.places.values().map(|place| place.ahead).collect();
-    assert_eq!(ahead, [4, 0]);
+    capacity.tune(MEASURE);
+    let executor = capacity.places.keys().next().expect("one node").0.clone();
+    capacity.set_nodes(&executor, vec![node("a", 1, 1, &[])]);
+    assert_eq!(capacity.places.values().map(|p| p.ahead).collect::<Vec<_>>(), [4]);
 }
 
 #[test]

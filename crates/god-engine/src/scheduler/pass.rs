@@ -36,7 +36,7 @@ impl Scheduler<'_> {
     /// Chooses tasks and books their room. No document is needed: all tasks of a group are alike here.
     fn place(&self, s: &mut State) -> (Vec<Placed>, bool) {
         let mono = self.world.clock.mono();
-        s.capacity.tune();
+        s.capacity.tune(mono);
         let mut order = s.pending.order(self.world.policy.as_ref(), self.world.clock.now(), mono);
         let mut placed = Vec::new();
         while let Some((rank, ix)) = order.pop() {
