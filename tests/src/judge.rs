@@ -92,6 +92,14 @@ impl Judge<'_> {
         }
     }
 
+    /// When faults were injected.
+    fn faults(&self) -> impl Iterator<Item = u64> {
+        self.history.client.iter().filter_map(|line| match line {
+            ClientLine::Fault { ns, .. } => Some(*ns),
+            _ => None,
+        })
+    }
+
     fn summary(&mut self) {
         let mut starts: Vec<u64> =
             self.history.runs.iter().filter(|line| line.what == What::Start).map(|line| line.ns).collect();
@@ -268,7 +276,14 @@ impl Judge<'_> {
                 self.verdict.slowest_kill_s = self.verdict.slowest_kill_s.max(span);
             }
             let stored: Vec<&Task> = ids.iter().filter_map(|id| self.leaves.get(id)).collect();
-            let is_late = |task: &Task| runs::ended_ns(task).is_none_or(|ns| ns > bound);
+            // Runs that leave no trace live in a process of ours and die with it. They are found to be gone some time
+            // after the last death, which says nothing about when they ended.
+            let faults: Vec<u64> = self.faults().collect();
+            let is_late = |task: &Task| {
+                let Some(ended) = runs::ended_ns(task) else { return true };
+                let deaths = faults.iter().filter(|ns| self.is_silent(task) && **ns <= ended);
+                ended > deaths.max().map_or(bound, |last| bound.max(last + self.bounds.kill))
+            };
             let late = is_late(task) || stored.into_iter().any(is_late);
             if late || last_sign > bound || ids.iter().any(alive) {
                 self.verdict.late_kills += 1;

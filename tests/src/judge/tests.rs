@@ -398,6 +398,32 @@ fn kills_hold_and_in_time() {
 }
 
 #[test]
+fn a_run_that_died_with_its_process_is_killed_late_only_when_that_lived_long_enough() {
+    let killed_at = |second: u64| {
+        move |h: &mut History| {
+            h.client.push(ClientLine::Ok { ns: 25 * S, op: Op::Kill, key: "k".to_owned(), task: 8 });
+            change(h, 8, |task| {
+                let mut task = task.clone();
+                if let TaskState::Over { outcome, at, .. } = &mut task.state {
+                    (*outcome, *at) = (Outcome::Killed { reason: None }, ms(second));
+                }
+                task
+            });
+            count(&mut h.documents);
+        }
+    };
+    finds(killed_at(41), &[("late_kills", 1)]);
+    let mut history = good();
+    killed_at(41)(&mut history);
+    let death = |ns| ClientLine::Fault { ns, kind: "kill9".to_owned(), target: "go-d up".to_owned() };
+    history.client.push(death(35 * S));
+    assert!(verdict(&history).wrongs().is_empty());
+    history.client.pop();
+    history.client.push(death(42 * S));
+    assert_eq!(verdict(&history).wrongs(), [("late_kills", 1)].into());
+}
+
+#[test]
 fn counters_that_differ_from_a_recount_are_found() {
     let over = usize::from(Phase::Over.code());
     finds(|h| h.documents.counts.0[over] += 2, &[("counter_drift", 2)]);
