@@ -36,7 +36,8 @@ async fn cycle(socket: &str) -> Result<()> {
         "Image": IMAGE, "Cmd": ["/bin/true"], "NetworkDisabled": true,
         "HostConfig": { "NetworkMode": "none", "LogConfig": { "Type": "none" } },
     });
-    let (status, answer) = engine.call(&request("POST", "/v1.41/containers/create", None, &body.to_string())).await?;
+    let (status, answer) =
+        engine.call(&request("POST", "/v1.41/containers/create", None, &body.to_string())).await?;
     if status != 201 {
         bail!("create: {status} {}", String::from_utf8_lossy(&answer));
     }

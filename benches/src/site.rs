@@ -3,7 +3,7 @@
 use crate::http::{self, Connection, request};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -49,7 +49,8 @@ impl Site {
         let (uid, gid) = (uid.to_string(), gid.to_string());
         run(&["user", "add", "bench", "--no-password", "--uid", &uid, "--gid", &gid, "--home", "/tmp"])?;
         let key = run(&["user", "key", "bench"])?;
-        let key = key.split_whitespace().find(|w| w.starts_with("god_")).context("no key was shown")?.to_owned();
+        let key =
+            key.split_whitespace().find(|w| w.starts_with("god_")).context("no key was shown")?.to_owned();
         let log = std::fs::File::create(dir.path().join("go-d.log"))?;
         let mut command = Command::new(&go_d);
         if let Some(init) = init {
@@ -81,7 +82,8 @@ impl Site {
         let mut site = Site { dir, process, address, token: String::new() };
         let mut connection = site.connect().await?;
         let login = json!({ "user": "bench", "apikey": key }).to_string();
-        let answer = json_of(connection.call(&request("POST", "/api/1.0/authenticate", None, &login)).await?)?;
+        let answer =
+            json_of(connection.call(&request("POST", "/api/1.0/authenticate", None, &login)).await?)?;
         site.token = answer["token"].as_str().context("no token")?.to_owned();
         Ok(site)
     }
@@ -158,11 +160,6 @@ impl Site {
         // SAFETY: sysconf only reads.
         let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
         Ok((ticks / hertz, kib / 1024.0))
-    }
-
-    /// Its directory.
-    pub fn dir(&self) -> PathBuf {
-        self.dir.path().to_owned()
     }
 }
 

@@ -70,12 +70,16 @@ async fn submits(bin: &Path, rounds: usize, report: &mut Report) -> Result<()> {
     let site = Site::start(bin, None, "local", "local: {cores: 1}\n").await?;
     let mut connection = site.connect().await?;
     // Something long in front of the queue.
-    let first = connection.call(&site.submit("#!/bin/sh\nsleep 600\n", None, true, "none")).await?;
-    let blocker = json_of(first)?["id"].as_u64().context("no id")?;
+    json_of(connection.call(&site.submit("#!/bin/sh\nsleep 600\n", None, true, "none")).await?)?;
     let work = tempfile::Builder::new().prefix("god-bench-limit").tempdir()?;
     let me = std::env::current_exe()?;
-    let mut server =
-        Command::new(me).arg("--bin").arg(bin).arg("--limit-server").arg(work.path()).stdout(Stdio::piped()).spawn()?;
+    let mut server = Command::new(me)
+        .arg("--bin")
+        .arg(bin)
+        .arg("--limit-server")
+        .arg(work.path())
+        .stdout(Stdio::piped())
+        .spawn()?;
     let mut line = String::new();
     std::io::BufReader::new(server.stdout.take().context("stdout is piped")?).read_line(&mut line)?;
     let ours = site.submit("#!/bin/sh\ntrue\n", None, false, "none");
@@ -89,8 +93,6 @@ async fn submits(bin: &Path, rounds: usize, report: &mut Report) -> Result<()> {
     }
     server.kill()?;
     server.wait()?;
-    let kill = request("DELETE", &format!("/api/1.0/task/{blocker}"), None, "");
-    drop(kill);
     report.add("limit.commit_http", median(&limit), "requests/s");
     report.add("submit.rest_durable", median(&durable), "submits/s");
     report.add("submit.ratio_limit", ratio(&durable, &limit), "of limit.commit_http");
@@ -130,7 +132,8 @@ async fn latency(bin: &Path, report: &mut Report) -> Result<()> {
     let (mut running, mut over) = (vec![], vec![]);
     for _ in 0..60 {
         let began = Instant::now();
-        let answer = json_of(connection.call(&site.submit("#!/bin/sleep 0.1\n", None, false, "none")).await?)?;
+        let answer =
+            json_of(connection.call(&site.submit("#!/bin/sh\nsleep 0.1\n", None, false, "none")).await?)?;
         let id = answer["id"].as_u64().context("no id")?;
         let status = site.get(&format!("/task/{id}/status"));
         loop {

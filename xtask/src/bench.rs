@@ -22,7 +22,16 @@ pub struct Args {
 /// When something does not build or does not run.
 pub fn run(args: &Args) -> Result<()> {
     let root = repo::root();
-    repo::run(repo::cargo().args(["build", "--release", "-p", "go-d", "-p", "go-d-init", "-p", "god-bench"]))?;
+    repo::run(repo::cargo().args([
+        "build",
+        "--release",
+        "-p",
+        "go-d",
+        "-p",
+        "go-d-init",
+        "-p",
+        "god-bench",
+    ]))?;
     let bin = init_static::target_folder()?.join("release");
     let init = init_static::build("init")?;
     let mut bench = Command::new(bin.join("god-bench"));

@@ -98,7 +98,7 @@ impl Options {
             keeper_dir: keeper_dir.into(),
             cores: None,
             memory: None,
-            queue: 256,
+            queue: 512,
             labels: Vec::new(),
             grace: Seconds(10),
             min_id: 1000,

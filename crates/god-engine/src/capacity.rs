@@ -83,7 +83,7 @@ impl NoRoom {
 }
 
 /// How long a node shall be busy with what it was granted ahead: a few turns of the loops.
-const AHEAD: Duration = Duration::from_millis(60);
+const AHEAD: Duration = Duration::from_millis(150);
 /// How long short runs are counted before their rate is believed.
 const MEASURE: Duration = Duration::from_millis(20);
 
@@ -112,8 +112,7 @@ impl Capacity {
             let key = (executor.clone(), node.name.clone());
             let (ahead, short_ends, measured_at) =
                 before.get(&key).map_or((0, 0, Duration::ZERO), |p| (p.ahead, p.short_ends, p.measured_at));
-            let mut place =
-                Place { node, used: Amount::default(), tasks: 0, ahead, short_ends, measured_at };
+            let mut place = Place { node, used: Amount::default(), tasks: 0, ahead, short_ends, measured_at };
             for held in self.live.values().filter(|h| h.node == key) {
                 place.used = place.used.plus(held.amount);
                 place.tasks += 1;

@@ -14,8 +14,9 @@ pub struct Pace {
 
 /// Length of the window in which moves are counted.
 const WINDOW: Duration = Duration::from_millis(50);
-/// Moves within a window that make a loop busy.
-const MANY: u32 = 12;
+/// Moves within a window that make a loop busy. A task makes about four in its life, so that is some 250 tasks a second;
+/// somebody who runs one short task after the other is never made to wait.
+const MANY: u32 = 48;
 
 impl Pace {
     /// Notes that tasks were moved at a monotonic time.
@@ -60,8 +61,9 @@ mod tests {
         let ms = Duration::from_millis;
         let mut pace = Pace::default();
         for at in (1000..2000).step_by(40) {
-            pace.moved(3, ms(at));
+            pace.moved(20, ms(at));
             assert_eq!(pace.rest(ms(at), ms(10)), None);
+            assert_eq!(pace.rest(ms(at + 1), ms(10)), None);
         }
         pace.moved(100, ms(3000));
         assert_eq!(pace.rest(ms(3000), ms(10)), None, "the first of a burst is handled at once");

@@ -98,8 +98,8 @@ impl Default for Settings {
             retry: Duration::from_secs(2),
             claim_batch: 256,
             short_run: Duration::from_millis(250),
-            busy_pace: Duration::from_millis(10),
-            start_hold: Duration::from_millis(25),
+            busy_pace: Duration::from_millis(25),
+            start_hold: Duration::from_millis(50),
             ports: 10_000..11_000,
         }
     }

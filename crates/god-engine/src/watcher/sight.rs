@@ -293,7 +293,8 @@ impl Watcher<'_> {
                 Some(task) => {
                     if moved.by_us {
                         info!(task = %id, phase = ?task.phase(), "task ended");
-                        s.pace.moved(1, mono);
+                        // It was submitted, claimed and started as well.
+                        s.pace.moved(4, mono);
                     }
                     if let Some(attempt) = attempt {
                         self.note_finished(s, &task, attempt);
