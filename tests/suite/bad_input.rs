@@ -83,7 +83,7 @@ fn requests_that_can_not_be_met_are_refused_and_leave_nothing() {
     let script = |bytes: usize| changed(&client, "/command/cmd", json!("x".repeat(bytes)));
     refused(script((1 << 20) + 1), 400, &["command.cmd", "1048577"]);
     refused(script(40 << 20), 400, &["bytes"]);
-    client.submit("exit 0"); same("bodies with one bad part");
+    same("bodies with one bad part");
 
     for path in
         ["/task/987654321", "/task/0", "/task/x", "/task/-1", "/task/99999999999999999999999", "/task/1e3"]
