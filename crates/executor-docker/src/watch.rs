@@ -38,13 +38,18 @@ impl Inner {
     async fn seen(self: &Arc<Self>, key: AttemptKey, id: String, found: &ContainerSummary) -> Seen {
         match found.state {
             Some(State::CREATED) => Seen::Created,
-            Some(State::RUNNING | State::PAUSED) => {
+            Some(state @ (State::RUNNING | State::PAUSED)) => {
                 // Listed in whole seconds, and near enough to the start: both are made in one breath.
                 let created = Timestamp(found.created.unwrap_or_default().saturating_mul(1000));
                 let mut known = lock(&self.known);
                 let known = known.entry(key).or_default();
                 known.started(&id, created);
-                Seen::Running { run: Some(RunRef::new(id)), since: known.since.unwrap_or(created) }
+                let (run, since) = (Some(RunRef::new(id)), known.since.unwrap_or(created));
+                if state == State::PAUSED {
+                    Seen::Paused { run, since }
+                } else {
+                    Seen::Running { run, since }
+                }
             }
             Some(State::EXITED | State::DEAD) => self.ended(key, id).await,
             other => Seen::Unknown(format!("the engine says {}", other.unwrap_or(State::EMPTY))),

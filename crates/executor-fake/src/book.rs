@@ -84,9 +84,8 @@ impl Entry {
     fn seen(&self, key: AttemptKey) -> Seen {
         match &self.phase {
             Phase::Waiting | Phase::Starting => Seen::Created,
-            Phase::Running { since, .. } | Phase::Paused { since, .. } => {
-                Seen::Running { run: reference(key), since: *since }
-            }
+            Phase::Running { since, .. } => Seen::Running { run: reference(key), since: *since },
+            Phase::Paused { since, .. } => Seen::Paused { run: reference(key), since: *since },
             Phase::Ended(exit) => Seen::Exited(exit.clone()),
         }
     }
@@ -164,7 +163,7 @@ impl Book {
         let key = launch.key;
         if let Some(entry) = self.runs.get(&key) {
             return Ok(match entry.seen(key) {
-                Seen::Running { run, since } => Started::Running { run, since },
+                Seen::Running { run, since } | Seen::Paused { run, since } => Started::Running { run, since },
                 _ => Started::Accepted,
             });
         }
@@ -217,7 +216,7 @@ impl Book {
                 "the fake engine's answer was lost, as the script ordered".to_owned(),
             )),
             _ => Ok(match self.seen(key) {
-                Seen::Running { run, since } => Started::Running { run, since },
+                Seen::Running { run, since } | Seen::Paused { run, since } => Started::Running { run, since },
                 _ => Started::Accepted,
             }),
         }

@@ -27,6 +27,9 @@ pub(crate) fn timestamp(ms: u64) -> Timestamp {
 pub(crate) fn seen(seen: keeper::Seen, now: Timestamp) -> Seen {
     match seen {
         keeper::Seen::Queued => Seen::Created,
+        keeper::Seen::Running { started_ms, paused: true, .. } => {
+            Seen::Paused { run: None, since: timestamp(started_ms) }
+        }
         keeper::Seen::Running { started_ms, .. } => Seen::Running { run: None, since: timestamp(started_ms) },
         keeper::Seen::Exited(record) => Seen::Exited(exit(record)),
         keeper::Seen::NeverRan => Seen::Exited(never_ran(now)),

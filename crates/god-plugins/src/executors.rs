@@ -120,7 +120,8 @@ fn docker(config: &Config) -> BoxFuture<'_, Built> {
 fn fake(_: &Config) -> BoxFuture<'_, Built> {
     use god_core::ids::ExecutorName;
     Box::pin(async {
-        let options = executor_fake::Options::default();
+        // Fake runs are short: the node holds as many ahead as a few turns of the scheduler end.
+        let options = executor_fake::Options { queue: 4_096, ..executor_fake::Options::default() };
         let executor: Arc<dyn Executor> =
             Arc::new(executor_fake::FakeExecutor::new(ExecutorName::new("fake"), options));
         Ok(executor)

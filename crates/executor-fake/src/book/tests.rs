@@ -122,7 +122,7 @@ fn grace_and_pause_move_the_end() {
     book.pause(key(3), Timestamp(600));
     book.pause(key(3), Timestamp(700));
     book.advance(Timestamp(5000));
-    assert!(matches!(book.seen(key(3)), Seen::Running { .. }));
+    assert!(matches!(book.seen(key(3)), Seen::Paused { .. }));
     book.resume(key(3), Timestamp(5000));
     book.advance(Timestamp(9000));
     assert_eq!(exit(&book, 3).ended, Timestamp(5400));

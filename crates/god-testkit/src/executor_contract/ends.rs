@@ -190,7 +190,7 @@ pub async fn pause_stands_still(bed: &Bed) {
     let before = size();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(size(), before, "a process of the run went on");
-    assert!(matches!(bed.observe(&run).await, Seen::Running { .. }), "a paused run is a running one");
+    assert!(matches!(bed.observe(&run).await, Seen::Paused { .. }), "it is not seen paused");
     for _ in 0..2 {
         for answer in pausing.resume(one).await {
             answer.expect("resumes, and again");
