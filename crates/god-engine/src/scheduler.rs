@@ -201,6 +201,7 @@ impl<'a> Scheduler<'a> {
         }
         let asked = self.world.executors.iter().map(|e| async move { (e.name().clone(), e.nodes().await) });
         let answers = inflight.drive(futures::future::join_all(asked)).await;
+        let mut all_known = true;
         for (name, answer) in answers {
             match answer {
                 Ok(nodes) => {
@@ -209,12 +210,15 @@ impl<'a> Scheduler<'a> {
                     s.capacity.set_nodes(&name, nodes);
                 }
                 Err(err) => {
+                    all_known = false;
                     warn!(executor = %name, err = %crate::chain(&err), "nodes are not known");
                     s.capacity.set_nodes(&name, Vec::new());
                 }
             }
         }
-        s.nodes_at = Some(mono);
+        // One that did not answer is asked again soon.
+        let early = if all_known { Duration::ZERO } else { self.world.settings.nodes_refresh * 9 / 10 };
+        s.nodes_at = Some(mono.saturating_sub(early));
     }
 
     /// Writes the texts for other processes that changed, a bounded number at a time.

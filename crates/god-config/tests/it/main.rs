@@ -78,6 +78,6 @@ pub fn warnings(loaded: &Loaded) -> Vec<String> {
 
 /// A sample file of the repository.
 pub fn sample(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

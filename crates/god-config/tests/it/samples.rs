@@ -8,13 +8,13 @@ use crate::{check, loaded, sample, warnings};
 
 #[test]
 fn the_sample_loads_without_a_warning() {
-    let loaded = check(&sample("go-d.ini")).expect("the sample is good");
+    let loaded = check(&sample("config/go-d.ini")).expect("the sample is good");
     assert_eq!(warnings(&loaded), Vec::<String>::new());
 }
 
 #[test]
 fn the_sample_shows_the_defaults() {
-    let mut shown = check(&sample("go-d.ini")).expect("the sample is good").config;
+    let mut shown = check(&sample("config/go-d.ini")).expect("the sample is good").config;
     let default = loaded("").config;
     assert_eq!(shown.images.proposed.len(), 1);
     assert_eq!(shown.volumes.volumes.len(), 2);
@@ -31,7 +31,7 @@ fn the_sample_shows_the_defaults() {
 
 #[test]
 fn the_sample_is_refused_as_it_stands() {
-    let config = check(&sample("go-d.ini")).expect("the sample is good").config;
+    let config = check(&sample("config/go-d.ini")).expect("the sample is good").config;
     let refusals = config.refusals();
     assert_eq!(refusals.len(), 1, "{refusals:?}");
     assert_eq!(refusals[0].key, "secret_passphrase");
@@ -39,7 +39,7 @@ fn the_sample_is_refused_as_it_stands() {
 
 #[test]
 fn the_old_sample_is_read_with_a_warning_for_each_old_form() {
-    let text = sample("old-sample.ini");
+    let text = sample("config/old-sample.ini");
     assert!(text.contains('\u{FFFD}') && text.contains("None"));
     let loaded = check(&text).expect("the old sample is good");
     let found = warnings(&loaded);
@@ -64,7 +64,7 @@ fn the_old_sample_is_read_with_a_warning_for_each_old_form() {
 #[test]
 fn the_old_sample_means_what_it_meant() {
     let Config { base, network, images, volumes, guests, auth, stores, scheduling, executors, .. } =
-        check(&sample("old-sample.ini")).expect("the old sample is good").config;
+        check(&sample("config/old-sample.ini")).expect("the old sample is good").config;
     assert_eq!(base.shared_dir, PathBuf::from("/srv/god/shared"));
     assert_eq!((base.defaults_cpu, base.defaults_ram_gb, base.max_job_pop), (2, 4, 50));
     assert!(base.allow_root);
@@ -103,7 +103,7 @@ fn the_old_sample_means_what_it_meant() {
 #[test]
 fn the_old_sample_keeps_its_services_and_logs() {
     let Config { sharing, monitoring, mail, ftp, log, .. } =
-        check(&sample("old-sample.ini")).expect("the old sample is good").config;
+        check(&sample("config/old-sample.ini")).expect("the old sample is good").config;
     assert!(sharing.live_events);
     assert_eq!(monitoring.status_policy, None);
     assert_eq!(monitoring.prometheus_exporter.expect("set").reveal(), "http://10.0.0.1:9091");
