@@ -135,7 +135,7 @@ impl Bed {
     pub async fn until_exited(&self, run: &Run) -> Exit {
         until(self.patience, &format!("{} ends", run.key), async || match self.observe(run).await {
             Seen::Exited(exit) => Some(exit),
-            Seen::Created | Seen::Running { .. } => None,
+            Seen::Created | Seen::Running { .. } | Seen::Paused { .. } => None,
             other => panic!("{} should end, seen is {other:?}", run.key),
         })
         .await
