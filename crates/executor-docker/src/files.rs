@@ -89,7 +89,9 @@ pub fn owner(launch: &Launch) -> Owner {
 impl Files {
     pub fn new(shared: &Path) -> Files {
         Files {
-            dirs: JobDirs::new(shared),
+            // A start that is repeated after a loss of power compares these files and writes them again; an fsync for
+            // each container would make the engine wait for the whole journal.
+            dirs: JobDirs::new(shared).without_sync(),
             control: shared.join("control"),
             latch: Mutex::default(),
             lanes: std::array::from_fn(|_| Mutex::default()),
@@ -277,7 +279,6 @@ fn write_script(dir: &Path, owner: Owner, text: &[u8]) -> Result<(), FileError> 
     };
     file.write_all(text)
         .and_then(|()| give(&file))
-        .and_then(|()| file.sync_all())
         .and_then(|()| std::fs::rename(&draft, &path))
         .map_err(|err| failed("write", err))
 }
