@@ -81,10 +81,19 @@ impl Inflight {
             }
             match select(work.as_mut(), self.calls.next()).await {
                 Either::Left((out, _)) => return out,
-                Either::Right((Some(done), _)) => self.done.push(done),
+                Either::Right((Some(done), _)) => self.arrived(done),
                 Either::Right((None, _)) => {}
             }
         }
+    }
+
+    /// Takes an answer. Its executor may be called again at once, whatever becomes of the answer: one that comes after the
+    /// lead was lost is thrown away, and must not keep its place.
+    fn arrived(&mut self, done: StartDone) {
+        if let Some(busy) = self.per_executor.get_mut(&done.executor) {
+            *busy = busy.saturating_sub(1);
+        }
+        self.done.push(done);
     }
 }
 
@@ -126,7 +135,7 @@ impl<'a> Scheduler<'a> {
             }
         }
         while let Some(done) = inflight.calls.next().await {
-            inflight.done.push(done);
+            inflight.arrived(done);
         }
         if let Some(state) = state.as_mut()
             && let Err(err) = self.settle_starts(state, &mut inflight).await
@@ -189,7 +198,7 @@ impl<'a> Scheduler<'a> {
         if inflight.calls.is_empty() {
             outside.await;
         } else if let Either::Right((Some(done), _)) = select(outside, inflight.calls.next()).await {
-            inflight.done.push(done);
+            inflight.arrived(done);
         }
     }
 

@@ -71,9 +71,6 @@ impl Scheduler<'_> {
         let now = self.world.clock.now();
         let mut moves = Vec::new();
         for done in std::mem::take(&mut inflight.done) {
-            if let Some(busy) = inflight.per_executor.get_mut(&done.executor) {
-                *busy = busy.saturating_sub(1);
-            }
             for (task, answer) in done.tasks.into_iter().zip(done.answers) {
                 if let Some(starting) = s.starting.get_mut(&task.id) {
                     *starting = Starting { called: mono, answered: answer.is_ok() };

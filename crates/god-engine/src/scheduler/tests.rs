@@ -127,3 +127,24 @@ fn a_task_is_skipped_as_soon_as_one_that_it_needs_failed() {
     }
     assert!(!stored(&store, patient).phase().is_over(), "any end will do for it");
 }
+
+#[test]
+fn an_answer_that_nobody_wants_any_more_gives_its_place_back() {
+    let mut inflight = super::Inflight::default();
+    inflight.per_executor.insert(0, 1);
+    inflight
+        .calls
+        .push(Box::pin(async { super::StartDone { executor: 0, tasks: Vec::new(), answers: Vec::new() } }));
+    let mut turns = 0;
+    let work = std::future::poll_fn(|_| {
+        turns += 1;
+        if turns > 2 { Poll::Ready(()) } else { Poll::Pending }
+    });
+    {
+        let mut drive = std::pin::pin!(inflight.drive(work));
+        while drive.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {}
+    }
+    assert_eq!(inflight.done.len(), 1, "the answer came while something else was waited for");
+    inflight.done.clear();
+    assert_eq!(inflight.per_executor.get(&0), Some(&0), "its place was not given back");
+}
