@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod capacity;
 pub mod flaw;
+mod inflight;
 pub mod lease;
 pub mod moves;
 pub mod pace;

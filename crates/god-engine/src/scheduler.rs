@@ -15,15 +15,15 @@ use crate::pace::Pace;
 use crate::pending::Pending;
 use crate::signal::Signal;
 use crate::world::World;
-use futures::future::{BoxFuture, Either, select};
-use futures::stream::{FuturesUnordered, StreamExt};
-use god_core::executor::{StartError, Started};
+use futures::future::select;
+use god_core::executor::{Abandon, StartError, Started};
 use god_core::ids::TaskId;
 use god_core::store::{Lease, Seq, StoreError};
 use god_core::task::Task;
 use starts::Starting;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing::{info, warn};
 
@@ -35,6 +35,10 @@ pub struct Scheduler<'a> {
     stop: &'a Signal,
     /// Passes made, for metrics and for the watchdog of the process.
     beat: &'a Signal,
+    /// One for each executor; every call of it that is under way holds a clone.
+    places: Vec<Arc<()>>,
+    /// How often a call broke over a task; kept when the lead is lost for a moment.
+    faults: Mutex<BTreeMap<TaskId, u32>>,
 }
 
 /// What the acting scheduler knows.
@@ -58,50 +62,26 @@ struct State {
 }
 
 /// Calls of executors under way, and the answers not yet handled.
-#[derive(Default)]
-struct Inflight {
-    calls: FuturesUnordered<BoxFuture<'static, StartDone>>,
-    per_executor: BTreeMap<usize, usize>,
-    done: Vec<StartDone>,
-}
+type Inflight = crate::inflight::Inflight<StartDone>;
 
-struct StartDone {
-    executor: usize,
-    tasks: Vec<Task>,
-    answers: Vec<Result<Started, StartError>>,
-}
-
-impl Inflight {
-    /// Waits for something else while the calls go on.
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            if self.calls.is_empty() {
-                return work.await;
-            }
-            match select(work.as_mut(), self.calls.next()).await {
-                Either::Left((out, _)) => return out,
-                Either::Right((Some(done), _)) => self.arrived(done),
-                Either::Right((None, _)) => {}
-            }
-        }
-    }
-
-    /// Takes an answer. Its executor may be called again at once, whatever becomes of the answer: one that comes after the
-    /// lead was lost is thrown away, and must not keep its place.
-    fn arrived(&mut self, done: StartDone) {
-        if let Some(busy) = self.per_executor.get_mut(&done.executor) {
-            *busy = busy.saturating_sub(1);
-        }
-        self.done.push(done);
-    }
+/// What came back from an executor.
+enum StartDone {
+    /// A call that was to start tasks: an answer for each, or what the executor said when it panicked.
+    Called { tasks: Vec<Task>, answers: Result<Vec<Result<Started, StartError>>, String> },
+    /// Tasks that are not to start any more: what their latches say.
+    GivenUp { tasks: Vec<Task>, answers: Vec<Result<Abandon, String>> },
 }
 
 impl<'a> Scheduler<'a> {
     /// A scheduler that acts while `tenure` holds, until `stop` is rung. `beat` is rung once a turn.
     #[must_use]
     pub fn new(world: &'a World, tenure: &'a Tenure, stop: &'a Signal, beat: &'a Signal) -> Self {
-        Scheduler { world, tenure, stop, beat }
+        let places = world.executors.iter().map(|_| Arc::default()).collect();
+        Scheduler { world, tenure, stop, beat, places, faults: Mutex::default() }
+    }
+
+    fn faults(&self) -> MutexGuard<'_, BTreeMap<TaskId, u32>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Works until stopped, then finishes the starts under way.
@@ -134,9 +114,7 @@ impl<'a> Scheduler<'a> {
                 inflight.drive(self.world.clock.sleep(self.world.settings.standby_poll)).await;
             }
         }
-        while let Some(done) = inflight.calls.next().await {
-            inflight.arrived(done);
-        }
+        inflight.finish().await;
         if let Some(state) = state.as_mut()
             && let Err(err) = self.settle_starts(state, &mut inflight).await
         {
@@ -194,12 +172,7 @@ impl<'a> Scheduler<'a> {
         let rung = pin!(self.world.store.rung(s.seq));
         let timer = pin!(self.world.clock.sleep(span.min(self.world.settings.lease_ttl / 6)));
         let stop = pin!(self.stop.past(0));
-        let outside = select(select(rung, timer), stop);
-        if inflight.calls.is_empty() {
-            outside.await;
-        } else if let Either::Right((Some(done), _)) = select(outside, inflight.calls.next()).await {
-            inflight.arrived(done);
-        }
+        inflight.next_or(select(select(rung, timer), stop)).await;
     }
 
     /// Asks the executors for their nodes when it is time; one that does not answer has none.

@@ -14,8 +14,7 @@ use crate::moves;
 use crate::pace::Pace;
 use crate::signal::Signal;
 use crate::world::World;
-use futures::future::{BoxFuture, Either, select};
-use futures::stream::{FuturesUnordered, StreamExt};
+use futures::future::select;
 use god_core::executor::{Abandon, EventStream, ExecError, Finished, RunEvent, Seen};
 use god_core::executor::{AttemptKey, Run};
 use god_core::ids::TaskId;
@@ -96,11 +95,7 @@ struct State {
 }
 
 /// Work under way outside the loop.
-#[derive(Default)]
-struct Inflight {
-    calls: FuturesUnordered<BoxFuture<'static, Done>>,
-    done: Vec<Done>,
-}
+type Inflight = crate::inflight::Inflight<Done>;
 
 /// What comes back from it.
 enum Done {
@@ -160,22 +155,6 @@ enum Acted {
     Impossible(String),
     /// To be tried again.
     Failed(String),
-}
-
-impl Inflight {
-    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            if self.calls.is_empty() {
-                return work.await;
-            }
-            match select(work.as_mut(), self.calls.next()).await {
-                Either::Left((out, _)) => return out,
-                Either::Right((Some(done), _)) => self.done.push(done),
-                Either::Right((None, _)) => {}
-            }
-        }
-    }
 }
 
 impl<'a> Watcher<'a> {
@@ -267,12 +246,7 @@ impl<'a> Watcher<'a> {
         let rung = pin!(self.world.store.rung(s.seq));
         let timer = pin!(self.world.clock.sleep(span));
         let stop = pin!(self.stop.past(0));
-        let outside = select(select(rung, timer), stop);
-        if inflight.calls.is_empty() {
-            outside.await;
-        } else if let Either::Right((Some(done), _)) = select(outside, inflight.calls.next()).await {
-            inflight.done.push(done);
-        }
+        inflight.next_or(select(select(rung, timer), stop)).await;
     }
 
     /// Puts the event streams that spoke while nobody listened back to listening.
@@ -288,20 +262,21 @@ impl<'a> Watcher<'a> {
     fn forget_finished(&self, s: &mut State, inflight: &Inflight) {
         for (executor, items) in std::mem::take(&mut s.finished) {
             let plugin = std::sync::Arc::clone(&self.world.executors[executor]);
-            inflight.calls.push(Box::pin(async move {
-                let error = plugin.forget(&items).await.err().map(|e| crate::chain(&e));
+            inflight.begin(async move {
+                let answer = crate::inflight::guarded(plugin.forget(&items)).await;
+                let error = answer.and_then(|answer| answer.map_err(|e| crate::chain(&e))).err();
                 Done::Forgot { executor, items, error }
-            }));
+            });
         }
     }
 }
 
 /// Waits for the next events of an executor.
 fn listen(inflight: &Inflight, executor: usize, mut stream: Box<dyn EventStream>) {
-    inflight.calls.push(Box::pin(async move {
+    inflight.begin(async move {
         let events = stream.next().await;
         Done::Events { executor, stream, events }
-    }));
+    });
 }
 
 /// What to remove once this task's attempt is over.

@@ -129,6 +129,7 @@ impl Scheduler<'_> {
     /// A task holds no room any more.
     fn free(&self, s: &mut State, id: TaskId, mono: std::time::Duration) {
         s.starting.remove(&id);
+        self.faults().remove(&id);
         if let Some(held) = s.capacity.give(id, mono, self.world.settings.short_run)
             && let Some(parent) = held.parent
         {

@@ -4,15 +4,19 @@
 //! task starting; it is started again after a while, which is safe because the same attempt never makes two runs.
 
 use super::{Inflight, Scheduler, StartDone, State};
+use crate::inflight::guarded;
 use crate::moves;
-use god_core::executor::{StartError, Started};
+use god_core::executor::{Abandon, Executor, StartError, Started};
 use god_core::ids::TaskId;
 use god_core::state::{Event, Outcome, Phase, TaskState};
 use god_core::store::StoreError;
 use god_core::task::Task;
 use std::sync::Arc;
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+
+/// Calls that may break over one task before it is taken out of scheduling.
+const MOST_FAULTS: u32 = 3;
 
 /// A task that is claimed and not yet seen running.
 #[derive(Debug, Clone, Copy)]
@@ -46,17 +50,29 @@ impl Scheduler<'_> {
         for (ix, queue) in &mut s.to_start {
             let executor = &self.world.executors[*ix];
             let starts = executor.starts();
-            let busy = inflight.per_executor.entry(*ix).or_default();
-            while *busy < starts.parallel && !queue.is_empty() {
-                let tasks: Vec<Task> = queue.drain(..queue.len().min(starts.batch.max(1))).collect();
-                let launches = tasks.iter().filter_map(Task::launch).collect();
+            let place = &self.places[*ix];
+            // Each call under way holds its place, and gives it back when it has ended, whatever becomes of its answer.
+            while Arc::strong_count(place) <= starts.parallel && !queue.is_empty() {
+                let faults = |task: &Task| self.faults().get(&task.id).copied().unwrap_or(0);
+                let n_sound = queue.iter().take_while(|task| faults(task) == 0).count();
+                // One that broke a call is called for alone, so that it harms no other.
+                let tasks: Vec<Task> = queue.drain(..n_sound.clamp(1, starts.batch.max(1))).collect();
                 let executor = Arc::clone(executor);
-                let ix = *ix;
-                *busy += 1;
-                inflight.calls.push(Box::pin(async move {
-                    let answers = executor.start(launches).await;
-                    StartDone { executor: ix, tasks, answers }
-                }));
+                let place = Arc::clone(place);
+                if tasks.iter().any(|task| faults(task) >= MOST_FAULTS) {
+                    inflight.begin(async move {
+                        let answers = give_up(&*executor, &tasks).await;
+                        drop(place);
+                        StartDone::GivenUp { tasks, answers }
+                    });
+                    continue;
+                }
+                let launches = tasks.iter().filter_map(Task::launch).collect();
+                inflight.begin(async move {
+                    let answers = guarded(executor.start(launches)).await;
+                    drop(place);
+                    StartDone::Called { tasks, answers }
+                });
             }
         }
     }
@@ -71,7 +87,18 @@ impl Scheduler<'_> {
         let now = self.world.clock.now();
         let mut moves = Vec::new();
         for done in std::mem::take(&mut inflight.done) {
-            for (task, answer) in done.tasks.into_iter().zip(done.answers) {
+            let (tasks, answers) = match done {
+                StartDone::Called { tasks, answers: Ok(answers) } => (tasks, answers),
+                StartDone::Called { tasks, answers: Err(why) } => {
+                    self.note_fault(&tasks, &why);
+                    continue;
+                }
+                StartDone::GivenUp { tasks, answers } => {
+                    self.take_given_up(tasks, answers, &mut moves);
+                    continue;
+                }
+            };
+            for (task, answer) in tasks.into_iter().zip(answers) {
                 if let Some(starting) = s.starting.get_mut(&task.id) {
                     *starting = Starting { called: mono, answered: answer.is_ok() };
                 }
@@ -122,6 +149,40 @@ impl Scheduler<'_> {
         let tasks = moves.into_iter().map(|(task, _)| task).collect();
         inflight.drive(moves::commit_decided(self.world, Some(&s.lease), tasks, decide)).await?;
         Ok(())
+    }
+
+    /// A call broke: which of its tasks is to blame shows when each is called for alone.
+    fn note_fault(&self, tasks: &[Task], why: &str) {
+        let mut known = self.faults();
+        for task in tasks {
+            let faults = known.entry(task.id).or_default();
+            *faults += 1;
+            error!(task = %task.id, faults = *faults, why, "the executor broke while it started the task");
+        }
+    }
+
+    /// Holds the tasks that surely never ran; what ran is the watchers' to see.
+    fn take_given_up(
+        &self,
+        tasks: Vec<Task>,
+        answers: Vec<Result<Abandon, String>>,
+        moves: &mut Vec<(Task, Event)>,
+    ) {
+        for (task, answer) in tasks.into_iter().zip(answers) {
+            match answer {
+                Ok(Abandon::NeverRan) => {
+                    self.faults().remove(&task.id);
+                    let name = task.state.attempt().map_or("?", |a| a.executor.as_str());
+                    let why = format!("Executor {name} broke {MOST_FAULTS} times while it started this task");
+                    error!(task = %task.id, why, "task is held, a person must look");
+                    moves.push((task, Event::Poisoned(why)));
+                }
+                Ok(Abandon::Ran) => {
+                    self.faults().remove(&task.id);
+                }
+                Err(why) => warn!(task = %task.id, why, "what became of a start is not known yet"),
+            }
+        }
     }
 
     /// When the next unanswered start is due again.
@@ -189,4 +250,17 @@ impl Scheduler<'_> {
             }
         }
     }
+}
+
+/// Makes sure of each attempt that it never will start.
+async fn give_up(executor: &dyn Executor, tasks: &[Task]) -> Vec<Result<Abandon, String>> {
+    let mut answers = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let answer = match task.run() {
+            Some(run) => guarded(executor.abandon(&run)).await,
+            None => Err("it has no attempt".to_owned()),
+        };
+        answers.push(answer.and_then(|answer| answer.map_err(|err| crate::chain(&err))));
+    }
+    answers
 }

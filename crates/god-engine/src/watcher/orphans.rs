@@ -1,6 +1,7 @@
 //! Runs of ours that no document claims: leftovers of ended attempts are removed, strangers are killed.
 
 use super::*;
+use crate::inflight::guarded;
 use god_core::executor::{AttemptKey, Run};
 use god_core::units::Seconds;
 use std::sync::Arc;
@@ -74,11 +75,15 @@ impl Watcher<'_> {
         if !kill.is_empty() {
             warn!(executor = %self.world.executors[executor].name(), runs = kill.len(), "runs that no task claims are ended");
             let plugin = Arc::clone(&self.world.executors[executor]);
-            inflight.calls.push(Box::pin(async move {
-                let answers = plugin.kill(&kill, Seconds(0)).await;
-                let error = answers.into_iter().find_map(Result::err).map(|e: ExecError| crate::chain(&e));
+            inflight.begin(async move {
+                let error = match guarded(plugin.kill(&kill, Seconds(0))).await {
+                    Ok(answers) => {
+                        answers.into_iter().find_map(Result::err).map(|e: ExecError| crate::chain(&e))
+                    }
+                    Err(why) => Some(why),
+                };
                 Done::Forgot { executor, items: Vec::new(), error }
-            }));
+            });
         }
         Ok(())
     }

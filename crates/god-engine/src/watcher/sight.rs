@@ -1,6 +1,8 @@
 //! What executors show, and what it means for the documents.
 
 use super::*;
+use crate::inflight::guarded;
+use god_core::executor::Executor;
 use god_core::store::{Changes, Scan};
 
 /// Documents read in one question.
@@ -354,18 +356,11 @@ impl Watcher<'_> {
         }
         for (ix, runs) in by_executor {
             let plugin = std::sync::Arc::clone(&self.world.executors[ix]);
-            inflight.calls.push(Box::pin(async move {
-                let answer = plugin.observe(&runs).await;
-                let (seen, failed) = match answer {
-                    Ok(seen) => (seen, None),
-                    Err(err) => {
-                        let why = crate::chain(&err);
-                        (vec![Seen::Unknown(why.clone()); runs.len()], Some(why))
-                    }
-                };
+            inflight.begin(async move {
+                let (seen, failed) = observe(&*plugin, &runs).await;
                 let seen = runs.iter().zip(seen).map(|(r, seen)| RunEvent { key: r.key, seen }).collect();
                 Done::Observed { executor: ix, asked: mono, seen, failed }
-            }));
+            });
         }
         // A listing is for the orphans only.
         for (ix, plugin) in self.world.executors.iter().enumerate() {
@@ -373,14 +368,40 @@ impl Watcher<'_> {
                 continue;
             }
             let plugin = std::sync::Arc::clone(plugin);
-            inflight.calls.push(Box::pin(async move {
-                let (seen, failed) = match plugin.list().await {
-                    Ok(list) => (list, None),
-                    Err(err) => (Vec::new(), Some(crate::chain(&err))),
+            inflight.begin(async move {
+                let (seen, failed) = match guarded(plugin.list()).await {
+                    Ok(Ok(list)) => (list, None),
+                    Ok(Err(err)) => (Vec::new(), Some(crate::chain(&err))),
+                    Err(why) => (Vec::new(), Some(why)),
                 };
                 let seen = seen.into_iter().map(|l| RunEvent { key: l.key, seen: l.seen }).collect();
                 Done::Listed { executor: ix, seen, failed }
-            }));
+            });
+        }
+    }
+}
+
+/// What an executor sees of runs, and why it could not say. A run over which it breaks is asked for alone, so that the
+/// others are seen.
+async fn observe(plugin: &dyn Executor, runs: &[Run]) -> (Vec<Seen>, Option<String>) {
+    match guarded(plugin.observe(runs)).await {
+        Ok(Ok(seen)) => (seen, None),
+        Ok(Err(err)) => {
+            let why = crate::chain(&err);
+            (vec![Seen::Unknown(why.clone()); runs.len()], Some(why))
+        }
+        Err(why) if runs.len() == 1 => (vec![Seen::Unknown(why.clone())], Some(why)),
+        Err(why) => {
+            let mut all = Vec::with_capacity(runs.len());
+            for run in runs {
+                match guarded(plugin.observe(std::slice::from_ref(run))).await {
+                    Ok(Ok(mut seen)) if seen.len() == 1 => all.append(&mut seen),
+                    Ok(Ok(_)) => all.push(Seen::Unknown("no answer".to_owned())),
+                    Ok(Err(err)) => all.push(Seen::Unknown(crate::chain(&err))),
+                    Err(why) => all.push(Seen::Unknown(why)),
+                }
+            }
+            (all, Some(why))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Requests on live tasks, worked on until they are true: kill, suspend, resume, reschedule.
 
 use super::*;
+use crate::inflight::guarded;
 use god_core::executor::{Executor, Run};
 use god_core::state::Ask;
 use god_core::units::Seconds;
@@ -66,9 +67,7 @@ impl Watcher<'_> {
         for (ix, list) in errands {
             let plugin = Arc::clone(&self.world.executors[ix]);
             let grace = self.world.settings.kill_grace;
-            inflight
-                .calls
-                .push(Box::pin(async move { Done::Acted { results: act(&*plugin, list, grace).await } }));
+            inflight.begin(async move { Done::Acted { results: act(&*plugin, list, grace).await } });
         }
     }
 
@@ -126,18 +125,18 @@ impl Watcher<'_> {
     pub(super) fn settle_doubtful(&self, s: &mut State, inflight: &Inflight) {
         for (ix, runs) in std::mem::take(&mut s.doubtful) {
             let plugin = Arc::clone(&self.world.executors[ix]);
-            inflight.calls.push(Box::pin(async move {
+            inflight.begin(async move {
                 let mut results = Vec::with_capacity(runs.len());
                 for run in runs {
                     let answer = if flaw::on(Flaw::RequeueWithoutLatch) {
                         Ok(Abandon::NeverRan)
                     } else {
-                        plugin.abandon(&run).await.map_err(|e| crate::chain(&e))
+                        abandon(&*plugin, &run).await
                     };
                     results.push((run.key, answer));
                 }
                 Done::Settled { results }
-            }));
+            });
         }
     }
 
@@ -185,20 +184,28 @@ async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec
             continue;
         }
         let runs: Vec<Run> = group.iter().map(|e| e.run.clone()).collect();
-        let suspend = ask == Ask::Suspend || (ask == Ask::Resume && flaw::on(Flaw::ResumeIsSuspend));
-        let answers = match (ask, plugin.pausing()) {
-            (Ask::Kill, _) => plugin.kill(&runs, grace).await,
-            (_, None) => {
-                let why = format!("Executor {} can not pause tasks", plugin.name());
-                results.extend(group.iter().map(|e| e.answer(Acted::Impossible(why.clone()))));
-                continue;
+        if ask != Ask::Kill && plugin.pausing().is_none() {
+            let why = format!("Executor {} can not pause tasks", plugin.name());
+            results.extend(group.iter().map(|e| e.answer(Acted::Impossible(why.clone()))));
+            continue;
+        }
+        let answers = match guarded(carry_out(plugin, ask, &runs, grace)).await {
+            Ok(answers) => answers,
+            Err(why) if runs.len() == 1 => vec![Err(why)],
+            // It breaks over one of them: each alone, so that the others are done.
+            Err(_) => {
+                let mut answers = Vec::with_capacity(runs.len());
+                for run in &runs {
+                    let alone = guarded(carry_out(plugin, ask, std::slice::from_ref(run), grace)).await;
+                    let answer = alone.map(|mut answers| answers.pop());
+                    answers.push(answer.and_then(|a| a.unwrap_or_else(|| Err("no answer".to_owned()))));
+                }
+                answers
             }
-            (_, Some(pausing)) if suspend => pausing.pause(&runs).await,
-            (_, Some(pausing)) => pausing.resume(&runs).await,
         };
         for (errand, answer) in group.into_iter().zip(answers) {
             let acted = match answer {
-                Err(err) => Acted::Failed(crate::chain(&err)),
+                Err(why) => Acted::Failed(why),
                 Ok(()) if errand.seq.is_none() => Acted::Righted,
                 Ok(()) if ask == Ask::Suspend => Acted::Paused,
                 Ok(()) if ask == Ask::Resume => Acted::Resumed,
@@ -211,17 +218,33 @@ async fn act(plugin: &dyn Executor, errands: Vec<Errand>, grace: Seconds) -> Vec
     results
 }
 
+/// Tells an executor that can do it what is wanted of runs; one answer each.
+async fn carry_out(plugin: &dyn Executor, ask: Ask, runs: &[Run], grace: Seconds) -> Vec<Result<(), String>> {
+    let suspend = ask == Ask::Suspend || (ask == Ask::Resume && flaw::on(Flaw::ResumeIsSuspend));
+    let answers = match (ask, plugin.pausing()) {
+        (Ask::Suspend | Ask::Resume, Some(pausing)) if suspend => pausing.pause(runs).await,
+        (Ask::Suspend | Ask::Resume, Some(pausing)) => pausing.resume(runs).await,
+        _ => plugin.kill(runs, grace).await,
+    };
+    answers.into_iter().map(|answer| answer.map_err(|err| crate::chain(&err))).collect()
+}
+
 /// A kill of a task that was not seen to start: the latch says whether it ever will.
 async fn settle_unstarted(plugin: &dyn Executor, run: &Run) -> Acted {
     if flaw::on(Flaw::RequeueWithoutLatch) {
         return Acted::NeverRan;
     }
-    match plugin.abandon(run).await {
+    match abandon(plugin, run).await {
         Ok(Abandon::NeverRan) => Acted::NeverRan,
         // It runs or ran: its end will be seen.
         Ok(Abandon::Ran) => Acted::KillSent,
-        Err(err) => Acted::Failed(crate::chain(&err)),
+        Err(why) => Acted::Failed(why),
     }
+}
+
+/// Asks the latch of an attempt.
+async fn abandon(plugin: &dyn Executor, run: &Run) -> Result<Abandon, String> {
+    guarded(plugin.abandon(run)).await?.map_err(|err| crate::chain(&err))
 }
 
 #[cfg(test)]
