@@ -1,8 +1,10 @@
 //! What all requests share.
 
+use crate::audit::Audit;
 use crate::config::ApiConfig;
 use crate::error::ApiError;
 use crate::fresh::Fresh;
+use crate::guard::Turns;
 use crate::hub::Hub;
 use crate::throttle::Throttle;
 use crate::token::Tokens;
@@ -68,6 +70,8 @@ pub struct Inner {
     pub(crate) volumes: Arc<ResolveVolumes>,
     pub(crate) dirs: JobDirs,
     pub(crate) hub: Hub,
+    pub(crate) audit: Audit,
+    pub(crate) turns: Turns,
     /// The answer of `/config`, which never changes while the process lives.
     pub(crate) public_config: Bytes,
     /// Ends streams when the server stops.
@@ -107,6 +111,8 @@ impl App {
             key_secret: Secret::derive(&secret, Purpose::ApiKeys),
             throttle: Throttle::default(),
             hub: Hub::new(Arc::clone(&store)),
+            audit: Audit::new(Arc::clone(&store)),
+            turns: Turns::default(),
             dirs: JobDirs::new(&config.shared_dir),
             public_config: public_config(&config).to_string().into(),
             closing: CancellationToken::new(),

@@ -23,6 +23,8 @@ pub(crate) enum ApiError {
     NotFound(String),
     /// A range beyond the file's size.
     Range(u64),
+    /// Too much is asked for at once.
+    Busy(&'static str),
     /// We failed; the cause is in the log.
     Failed(&'static str),
 }
@@ -72,6 +74,7 @@ impl IntoResponse for ApiError {
                 }
                 return response;
             }
+            ApiError::Busy(text) => (StatusCode::BAD_REQUEST, body(text)),
             ApiError::Failed(text) => (StatusCode::INTERNAL_SERVER_ERROR, body(text)),
         };
         let mut response = http::json(&body);

@@ -66,6 +66,10 @@ impl JsonList {
     }
 }
 
+/// Marks a request whose body may hold a script.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LargeBody;
+
 /// The JSON body of a request, whatever its content type says; an empty one is an empty object.
 #[derive(Debug)]
 pub(crate) struct Sent(pub(crate) Value);
@@ -75,7 +79,9 @@ impl FromRequest<App> for Sent {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, ApiError> {
         // A script may double in size by escapes; longer escapes of whole scripts do not happen.
-        let limit = BODY_MAX + 2 * app.config().site.script_max;
+        let script =
+            if request.extensions().get::<LargeBody>().is_some() { app.config().site.script_max } else { 0 };
+        let limit = BODY_MAX + 2 * script;
         let too_large = || ApiError::Bad(format!("the body is larger than {limit} bytes"));
         if content_length(request.headers()).is_some_and(|length| length > limit as u64) {
             return Err(too_large());

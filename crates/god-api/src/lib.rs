@@ -6,11 +6,14 @@
 
 mod access;
 mod app;
+mod audit;
 mod config;
 mod error;
 mod fresh;
+mod guard;
 mod http;
 mod hub;
+mod route;
 mod routes;
 mod serve;
 mod subject;
@@ -19,5 +22,6 @@ mod token;
 
 pub use app::{App, Parts};
 pub use config::{ApiConfig, ImageOffer, VolumeOffer};
-pub use routes::router;
+pub use route::{Kind, RouteInfo, Who};
+pub use routes::{router, routes};
 pub use serve::serve;

@@ -12,60 +12,25 @@ mod users;
 
 use crate::app::App;
 use crate::error::ApiError;
-use crate::subject::Subject;
+use crate::route::{Route, RouteInfo, Who};
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, delete, get, post};
 use std::sync::atomic::Ordering;
 use tower_http::catch_panic::CatchPanicLayer;
 
+const DELETE: Method = Method::DELETE;
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const PUT: Method = Method::PUT;
+
 /// The interface as a service. Slashes in a row and at the end of a path mean nothing, as existing clients expect.
 pub fn router(app: App) -> Router {
-    let api = Router::new()
-        .route("/authenticate", post(login::authenticate))
-        .route("/config", get(general::config))
-        .route("/image", get(general::images))
-        .route("/count", get(general::count))
-        .route("/usage", get(general::usage))
-        .route("/maintenance", get(general::maintenance).put(general::set_maintenance))
-        .route("/events", get(events::events))
-        .route("/task", post(submit::submit))
-        .route("/task/active", get(tasks::active))
-        .route("/task/active/all", get(tasks::active_all))
-        .route("/task/over/{skip}/{limit}", post(tasks::over))
-        .route("/task/over/all/{skip}/{limit}", post(tasks::over_all))
-        .route("/task/{id}", get(tasks::one).put(acts::set_field).delete(acts::kill))
-        .route("/task/{id}/status", get(tasks::status))
-        .route("/task/{id}/wait", get(tasks::wait))
-        .route("/task/{id}/suspend", get(acts::suspend).post(acts::suspend))
-        .route("/task/{id}/resume", get(acts::resume).post(acts::resume))
-        .route("/task/{id}/reschedule", get(acts::reschedule).post(acts::reschedule))
-        .route("/task/{id}/log", get(log::log))
-        .route("/task/{id}/files", get(files::root))
-        .route("/task/{id}/files/{*path}", get(files::path))
-        .route("/user/{id}", get(users::one).put(not_built).delete(not_built))
-        .route("/user/{id}/project", get(users::projects))
-        .route("/user/{id}/usage", get(users::usage))
-        .route("/user/{id}/task", delete(users::kill_tasks))
-        .route("/user", get(not_built))
-        .route("/project", any(not_built))
-        .route("/project/{id}", any(not_built))
-        .route("/project/{id}/usage", any(not_built))
-        .route("/project/{id}/quota", any(not_built))
-        .route("/task/{id}/archive", any(not_built))
-        .route("/task/{id}/monitor", any(not_built))
-        .route("/task/{id}/replay", any(not_built))
-        .route("/archive/{days}", any(not_built))
-        .route("/status", any(not_built))
-        .route("/prometheus", any(not_built));
-    let all = Router::new()
-        .nest("/api/1.0", api)
-        .route("/", get(general::home))
-        .route("/metrics", get(general::metrics))
+    let all = table().into_iter().fold(Router::new(), |router, route| route.add(router, &app));
+    let all = all
         .fallback(|| async { ApiError::NotFound("there is nothing at this address".to_owned()) })
         .method_not_allowed_fallback(|| async {
             ApiError::Bad("this address does not take this method".to_owned())
@@ -79,12 +44,137 @@ pub fn router(app: App) -> Router {
     )
 }
 
-/// Makes the path plain and counts the answer.
+/// What is known of every route there is.
+#[must_use]
+pub fn routes() -> Vec<RouteInfo> {
+    table().into_iter().map(|route| route.info).collect()
+}
+
+/// All routes. A route that is not here does not exist.
+fn table() -> Vec<Route> {
+    use Who::{Admin, Anyone, Owner, User};
+    let mut all = vec![
+        Route::get("/", Anyone, "The front page.", general::home),
+        Route::get("/metrics", Anyone, "Figures for Prometheus.", general::metrics),
+        Route::ask(
+            "/api/1.0/authenticate",
+            Anyone,
+            "From a key or a password to a token.",
+            login::authenticate,
+        ),
+        Route::get("/api/1.0/config", Anyone, "What everybody may know of the site.", general::config),
+        Route::get("/api/1.0/image", User, "Images that tasks have used.", general::images),
+        Route::get("/api/1.0/count", User, "Numbers of pending, running and finished tasks.", general::count),
+        Route::get(
+            "/api/1.0/usage",
+            Admin,
+            "What each node has and how much of it is taken.",
+            general::usage,
+        ),
+        Route::get("/api/1.0/maintenance", Admin, "Whether the site is closed.", general::maintenance),
+        Route::stream(
+            "/api/1.0/events",
+            User,
+            "Changes of the caller's tasks as they happen.",
+            events::events,
+        ),
+        Route::get("/api/1.0/task/active", User, "Unfinished tasks of the caller.", tasks::active),
+        Route::get("/api/1.0/task/active/all", Admin, "All unfinished tasks.", tasks::active_all),
+        Route::ask("/api/1.0/task/over/{skip}/{limit}", User, "Finished tasks of the caller.", tasks::over),
+        Route::ask("/api/1.0/task/over/all/{skip}/{limit}", Admin, "All finished tasks.", tasks::over_all),
+        Route::get("/api/1.0/task/{id}", Owner, "A whole task.", tasks::one),
+        Route::get("/api/1.0/task/{id}/status", Owner, "The status of a task.", tasks::status),
+        Route::stream("/api/1.0/task/{id}/wait", Owner, "The status of a task once it is over.", tasks::wait),
+        Route::stream("/api/1.0/task/{id}/log", Owner, "What a task writes.", log::log),
+        Route::stream("/api/1.0/task/{id}/files", Owner, "The job directory of a task.", files::root),
+        Route::stream(
+            "/api/1.0/task/{id}/files/{*path}",
+            Owner,
+            "A file or directory of a task.",
+            files::path,
+        ),
+        Route::get("/api/1.0/user/{id}", Owner, "A user.", users::one),
+        Route::get("/api/1.0/user/{id}/project", Owner, "Projects of a user.", users::projects),
+        Route::get("/api/1.0/user/{id}/usage", Owner, "What a user used, by day.", users::usage),
+    ];
+    all.extend(changes());
+    all
+}
+
+/// Those that change something. Some do so by GET too, as existing clients ask for it.
+fn changes() -> Vec<Route> {
+    use Who::{Admin, Owner, User};
+    const SUSPEND: &str = "/api/1.0/task/{id}/suspend";
+    const RESUME: &str = "/api/1.0/task/{id}/resume";
+    const RESCHEDULE: &str = "/api/1.0/task/{id}/reschedule";
+    vec![
+        Route::change(POST, "/api/1.0/task", User, "task.submit", "Submits a task.", submit::submit).large(),
+        Route::change(
+            PUT,
+            "/api/1.0/task/{id}",
+            Owner,
+            "task.field",
+            "Sets a dynamic field.",
+            acts::set_field,
+        ),
+        Route::change(DELETE, "/api/1.0/task/{id}", Owner, "task.kill", "Ends a task.", acts::kill),
+        Route::change(GET, SUSPEND, Owner, "task.suspend", "Pauses a task.", acts::suspend),
+        Route::change(POST, SUSPEND, Owner, "task.suspend", "Pauses a task.", acts::suspend),
+        Route::change(GET, RESUME, Owner, "task.resume", "Lets a paused task go on.", acts::resume),
+        Route::change(POST, RESUME, Owner, "task.resume", "Lets a paused task go on.", acts::resume),
+        Route::change(
+            GET,
+            RESCHEDULE,
+            Owner,
+            "task.reschedule",
+            "Ends a run and queues it again.",
+            acts::reschedule,
+        ),
+        Route::change(
+            POST,
+            RESCHEDULE,
+            Owner,
+            "task.reschedule",
+            "Ends a run and queues it again.",
+            acts::reschedule,
+        ),
+        Route::change(
+            DELETE,
+            "/api/1.0/user/{id}/task",
+            Owner,
+            "user.kill",
+            "Ends all tasks of a user.",
+            users::kill_tasks,
+        ),
+        Route::change(
+            PUT,
+            "/api/1.0/maintenance",
+            Admin,
+            "site.maintenance",
+            "Closes or opens the site.",
+            general::set_maintenance,
+        ),
+    ]
+}
+
+/// What every answer tells a browser, unless it says something else: run nothing of it, show it in no frame, keep no copy.
+const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Makes the path plain, counts the answer and gives it its headers.
 async fn outermost(State(app): State<App>, mut request: Request, next: Next) -> Response {
     if let Some(uri) = plain(request.uri()) {
         *request.uri_mut() = uri;
     }
-    let response = next.run(request).await;
+    let mut response = next.run(request).await;
+    for (name, value) in HEADERS {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     let class = usize::from(response.status().as_u16() / 100).clamp(1, 5) - 1;
     app.answers[class].fetch_add(1, Ordering::Relaxed);
     response
@@ -105,11 +195,6 @@ fn plain(uri: &Uri) -> Option<Uri> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(text.parse::<PathAndQuery>().ok()?);
     Uri::from_parts(parts).ok()
-}
-
-/// Known to clients, but not there yet.
-async fn not_built(_subject: Subject) -> ApiError {
-    ApiError::Bad("this is not built in yet".to_owned())
 }
 
 #[cfg(test)]

@@ -2,17 +2,20 @@
 
 use crate::app::App;
 use crate::routes::router;
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use tower::Layer as _;
 
 /// Connections at once; further ones wait in the system's queue.
 const CONNECTIONS: usize = 8192;
@@ -20,6 +23,10 @@ const CONNECTIONS: usize = 8192;
 const HEAD_TIME: Duration = Duration::from_secs(20);
 /// Requests under way may take this long after the stop.
 const LAST_CALL: Duration = Duration::from_secs(5);
+
+/// Where a request comes from: the other end of its connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
 
 /// Serves the interface on a listener until `shutdown` is done: then it accepts nothing more, ends streams, lets requests
 /// under way end, and returns.
@@ -36,9 +43,9 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     loop {
         let accepted = async {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            listener.accept().await.map(|(stream, _)| (stream, place))
+            listener.accept().await.map(|(stream, peer)| (stream, Peer(peer), place))
         };
-        let (stream, place) = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             () = &mut shutdown => break,
             accepted = accepted => match accepted {
                 Ok(accepted) => accepted,
@@ -53,8 +60,8 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
         if let Err(err) = stream.set_nodelay(true) {
             tracing::debug!(%err, "answers on a connection may come late");
         }
-        let connection =
-            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service.clone()));
+        let service = Extension(peer).layer(service.clone());
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let closing = app.closing.clone();
         connections.spawn(async move {
             let mut connection = pin!(connection);
@@ -76,5 +83,6 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     if tokio::time::timeout(LAST_CALL, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut at the stop");
     }
+    app.audit.flush().await;
     Ok(())
 }

