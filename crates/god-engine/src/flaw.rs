@@ -31,11 +31,13 @@ pub enum Flaw {
     RequeueWithoutLatch,
     /// Not of the old system: unknown runs are never looked for.
     NoOrphanSearch,
+    /// Not of the old system: an answer that comes while the lead is lost keeps its place among the executor's calls.
+    PlaceNotGivenBack,
 }
 
 impl Flaw {
     /// All of them with the name used on the simulator's command line.
-    pub const ALL: [(&'static str, Flaw); 14] = [
+    pub const ALL: [(&'static str, Flaw); 15] = [
         ("M1", Flaw::LeaseNeverChecked),
         ("M3", Flaw::LaunchBeforeClaim),
         ("M5", Flaw::ForgetRunningOnError),
@@ -50,6 +52,7 @@ impl Flaw {
         ("M29", Flaw::DroppedBeforeDead),
         ("X1", Flaw::RequeueWithoutLatch),
         ("X2", Flaw::NoOrphanSearch),
+        ("X3", Flaw::PlaceNotGivenBack),
     ];
 }
 

@@ -42,6 +42,9 @@ pub struct Plan {
     pub faulty: Duration,
     /// How long it may take afterwards until all is over.
     pub quiet: Duration,
+    /// Nobody dies, but all lose their senses again and again for longer than a lease lives: what a process still knows
+    /// when it takes its lease again is tried here, which a crash would wipe out.
+    pub faints: bool,
     /// A known mistake to switch on.
     pub flaw: Option<Flaw>,
 }
@@ -51,9 +54,12 @@ impl Plan {
     #[must_use]
     pub fn of(seed: u64) -> Plan {
         let mut rng = Rng::new(seed ^ 0x91a4);
+        let faints = seed % 7 == 3;
+        let schedulers = 1 + rng.below(3) as u32;
         Plan {
             seed,
-            schedulers: 1 + rng.below(3) as u32,
+            schedulers: if faints { 1 } else { schedulers },
+            faints,
             watchers: 1 + rng.below(4) as u32,
             clients: 1 + rng.below(2) as u32,
             tasks: 2 + rng.below(5) as u32,
@@ -132,6 +138,7 @@ pub fn run(plan: &Plan) -> Verdict {
         stale: level(0.2),
     };
     let unrest = Unrest { crash: level(0.004), freeze: level(0.002) };
+    let unrest = if plan.faints { Unrest { crash: 0.0, freeze: 0.01 } } else { unrest };
     let restarts = level(1.0);
     let rt = Rt::new(plan.seed);
     let truth = Arc::new(Truth::new(&rt));
