@@ -104,6 +104,7 @@ impl LocalAuth {
             prio: 50,
             quotas: [0.0; 3],
             active: true,
+            guest: false,
             rev: 0,
         };
         if self.store.put_user(&user).await.map_err(UserError::Store)? {

@@ -127,6 +127,7 @@ impl Hub {
                     task: task.id,
                     parent: task.parent,
                     phase: task.phase(),
+                    ends: false,
                     wished: task.wish.as_ref().is_some_and(god_core::state::Wish::is_open),
                     rev: task.rev,
                 };

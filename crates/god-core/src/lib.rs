@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod array;
+pub mod audit;
 pub mod auth;
 pub mod executor;
 pub mod group;

@@ -290,13 +290,25 @@ pub enum Ask {
     Resume,
     /// End the run and put the task back into the queue.
     Reschedule,
+    /// Of a task that is over: remove its files and keep its record.
+    Archive,
+    /// Of a task that is over: remove its files and its record.
+    Purge,
+}
+
+impl Ask {
+    /// Whether this is asked of tasks that are over; everything else is asked of tasks that are not.
+    #[must_use]
+    pub fn is_of_over(self) -> bool {
+        matches!(self, Ask::Archive | Ask::Purge)
+    }
 }
 
 /// How far a request has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WishStatus {
-    /// A watcher works on it until it is true.
+    /// A watcher (of a task that is over: the archiver) works on it until it is true.
     Requested,
     /// It is true.
     Done,
@@ -322,7 +334,7 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Whether a watcher has to act for this.
+    /// Whether a watcher or the archiver has to act for this.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.status == WishStatus::Requested
@@ -367,6 +379,8 @@ pub enum Event {
     Poisoned(String),
     /// Its files were removed.
     Archived,
+    /// Its job directory holds this many bytes.
+    Measured(u64),
 }
 
 impl Event {
@@ -386,6 +400,7 @@ impl Event {
             Event::EndedUnstarted(_) => "ended unstarted",
             Event::Poisoned(_) => "poisoned",
             Event::Archived => "archived",
+            Event::Measured(_) => "measured",
         }
     }
 }

@@ -4,12 +4,13 @@
 //! [`crate::task::Task::after`], and [`Store::commit`] writes it only over the version it was made from.
 
 use crate::BoxError;
+pub use crate::audit::AuditRecord;
 use crate::ids::{Holder, OpId, ProjectId, Rev, TaskId, UserId};
 use crate::spec::TaskSpec;
 use crate::state::Phase;
 use crate::task::Task;
 use crate::units::{Day, Timestamp};
-use crate::usage::{UsageRecord, UsageSum};
+use crate::usage::{Ledger, UsageRecord, UsageSum};
 use crate::user::{Project, User};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -134,6 +135,8 @@ pub struct ChangeNote {
     pub parent: Option<TaskId>,
     /// The phase it is in since.
     pub phase: Phase,
+    /// Whether this change made it over; later ones (measured, archived, something asked) did not.
+    pub ends: bool,
     /// Whether a request on it is open.
     pub wished: bool,
     /// Its version.
@@ -159,6 +162,8 @@ pub enum Scan {
     Active(Option<UserId>),
     /// Children of an array that have a document.
     ChildrenOf(TaskId),
+    /// Over, with an open request to archive or purge ([`Task::to_remove`]).
+    ToRemove,
 }
 
 /// Which finished tasks a list shows.
@@ -379,13 +384,25 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     async fn usage(&self, of: &UsageOf, from: Day) -> Result<Vec<UsageSum>, StoreError>;
 
+    /// What everybody used from a day on, and what of it still fills the disk: sums, read in one go.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn usage_since(&self, from: Day) -> Result<Ledger, StoreError>;
+
+    /// The usage counted so far of a user or project no longer counts. What its files fill on the disk still does.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn reset_usage(&self, of: &UsageOf) -> Result<(), StoreError>;
+
     /// Images that tasks which ended without a fault have used.
     ///
     /// # Errors
     /// [`StoreError`].
     async fn images(&self) -> Result<Vec<String>, StoreError>;
 
-    // --- notices and board ---
+    // --- notices, audit trail and board ---
 
     /// Notices not yet acknowledged, oldest first.
     ///
@@ -398,6 +415,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn notices_sent(&self, ids: &[String]) -> Result<(), StoreError>;
+
+    /// Adds acts to the audit trail, in this order; they are durable when this returns and are never changed.
+    ///
+    /// # Errors
+    /// [`StoreError`]; after `Unreachable` they may have been added.
+    async fn audit(&self, records: &[AuditRecord]) -> Result<(), StoreError>;
+
+    /// Acts with a number above `after`, oldest first, at most `limit`. Numbers grow and are never used again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn audited(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError>;
 
     /// Writes small texts that processes show each other (nodes, reasons, maintenance); `None` removes. Not a change of
     /// any task, rings no bell.

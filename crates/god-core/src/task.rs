@@ -56,6 +56,8 @@ pub struct Task {
     pub failures: Failures,
     /// For a parent of an array.
     pub children: Children,
+    /// Bytes in its job directory when it was over, once they were measured. They count as long as it is not archived.
+    pub disk: Option<u64>,
     /// Version.
     pub rev: Rev,
     /// The write that made this version.
@@ -77,6 +79,7 @@ impl Task {
             attempts: 0,
             failures: Failures::default(),
             children: Children::default(),
+            disk: None,
             rev: Rev(0),
             op: OpId(0),
         }
@@ -148,6 +151,18 @@ impl Task {
     #[must_use]
     pub fn as_child(&self) -> Option<Child> {
         Some(Child { parent: self.parent?, index: self.array_index()?, array: self.spec.array.clone()? })
+    }
+
+    /// What is still to be removed of a task that is over: its files ([`Ask::Archive`]), or its record too ([`Ask::Purge`]).
+    #[must_use]
+    pub fn to_remove(&self) -> Option<Ask> {
+        self.wish.as_ref().filter(|w| w.is_open() && w.ask.is_of_over()).map(|w| w.ask)
+    }
+
+    /// Bytes that count for its owner: what was measured, as long as the files are there.
+    #[must_use]
+    pub fn disk_held(&self) -> u64 {
+        if self.phase() == Phase::Over { self.disk.unwrap_or(0) } else { 0 }
     }
 
     /// Whether somebody asked for its end and it has not come yet.
@@ -244,16 +259,27 @@ impl Task {
                     last: last.clone(),
                     archived: now,
                 };
+                if let Some(wish) = next.wish.as_mut().filter(|w| w.is_open() && w.ask == Ask::Archive) {
+                    wish.status = WishStatus::Done;
+                }
             }
+            (TaskState::Over { .. }, Event::Measured(bytes)) => next.disk = Some(*bytes),
             _ => return Err(bad()),
         }
         Ok(next)
     }
 
-    /// The task after somebody asked something of it; `None` when nothing changes (it is over, or the same was asked
-    /// before). A request that can not be met is answered at once with a rejected wish.
+    /// The task after somebody asked something of it; `None` when nothing changes (what was asked is not for a task in
+    /// this phase, or the same was asked before). A request that can not be met is answered at once with a rejected wish.
+    ///
+    /// To archive and to purge is asked of what is over, everything else of what is not. A purge replaces the request to
+    /// archive. A child's record goes with its parent's, so that a purge of a child alone archives it; one without a
+    /// document has nothing to remove.
     #[must_use]
     pub fn asked(&self, ask: Ask, reason: Option<&str>, now: Timestamp) -> Option<Task> {
+        if ask.is_of_over() {
+            return self.asked_to_remove(ask, reason, now);
+        }
         if self.phase().is_over() {
             return None;
         }
@@ -262,7 +288,7 @@ impl Task {
         let settled = match open {
             Some(Ask::Kill) => true,
             Some(Ask::Reschedule) => ask != Ask::Kill,
-            Some(Ask::Suspend | Ask::Resume) | None => open == Some(ask),
+            Some(_) | None => open == Some(ask),
         };
         if settled {
             return None;
@@ -330,6 +356,26 @@ impl Task {
             ram: self.spec.ram,
             millis: ended.millis_since(started),
         })
+    }
+
+    fn asked_to_remove(&self, ask: Ask, reason: Option<&str>, now: Timestamp) -> Option<Task> {
+        let is_child = self.parent.is_some();
+        if is_child && self.rev == Rev(0) {
+            return None;
+        }
+        let ask = if is_child { Ask::Archive } else { ask };
+        let settled = match (self.phase(), self.to_remove(), ask) {
+            (Phase::Over, None, _) | (Phase::Archived, None, Ask::Purge) => false,
+            (Phase::Over | Phase::Archived, Some(open), Ask::Purge) => open == Ask::Purge,
+            _ => true,
+        };
+        if settled {
+            return None;
+        }
+        let mut next = self.clone();
+        next.rev = self.rev.next();
+        next.set_wish(ask, WishStatus::Requested, reason, now);
+        Some(next)
     }
 
     fn set_wish(&mut self, ask: Ask, status: WishStatus, reason: Option<&str>, now: Timestamp) {

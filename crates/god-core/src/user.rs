@@ -56,9 +56,27 @@ pub struct User {
     /// Whether the login may be used.
     #[serde(default = "yes")]
     pub active: bool,
+    /// Whether this is a guest, whose jobs run as the local user that guests are bound to.
+    #[serde(default)]
+    pub guest: bool,
     /// Version, for compare-and-set.
     #[serde(default)]
     pub rev: u64,
+}
+
+/// A volume that members of a project may ask for in its tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectVolume {
+    /// Name.
+    pub name: String,
+    /// Absolute path on the hosts.
+    pub path: String,
+    /// Absolute path in containers; empty is the same as `path`.
+    #[serde(default)]
+    pub mount: String,
+    /// `rw` or `ro`; everything else is read as `ro`.
+    #[serde(default = "read_only")]
+    pub acl: String,
 }
 
 /// A project.
@@ -75,6 +93,9 @@ pub struct Project {
     /// Logins.
     #[serde(default)]
     pub members: Vec<UserId>,
+    /// Volumes for its tasks.
+    #[serde(default)]
+    pub volumes: Vec<ProjectVolume>,
     /// Quotas over the usage window, 0 is none: time, cpu, ram.
     #[serde(default)]
     pub quotas: [f64; 3],
@@ -89,4 +110,8 @@ fn middle() -> u32 {
 
 fn yes() -> bool {
     true
+}
+
+fn read_only() -> String {
+    "ro".to_owned()
 }

@@ -8,7 +8,7 @@ use god_core::ids::{Holder, ProjectId, TaskId, UserId};
 use god_core::store::*;
 use god_core::task::Task;
 use god_core::units::Day;
-use god_core::usage::UsageSum;
+use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
 use god_store::MemoryStore;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,6 +196,12 @@ impl Store for SimStore {
     async fn usage(&self, of: &UsageOf, from: Day) -> Result<Vec<UsageSum>, StoreError> {
         call!(self, usage(of, from))
     }
+    async fn usage_since(&self, from: Day) -> Result<Ledger, StoreError> {
+        call!(self, usage_since(from))
+    }
+    async fn reset_usage(&self, of: &UsageOf) -> Result<(), StoreError> {
+        call!(self, reset_usage(of))
+    }
     async fn images(&self) -> Result<Vec<String>, StoreError> {
         call!(self, images())
     }
@@ -204,6 +210,12 @@ impl Store for SimStore {
     }
     async fn notices_sent(&self, ids: &[String]) -> Result<(), StoreError> {
         call!(self, notices_sent(ids))
+    }
+    async fn audit(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        call!(self, audit(records))
+    }
+    async fn audited(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        call!(self, audited(after, limit))
     }
     async fn pin(&self, notes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {
         call!(self, pin(notes))

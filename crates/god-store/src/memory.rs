@@ -6,11 +6,11 @@ mod state;
 
 use async_trait::async_trait;
 use god_core::store::{
-    Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan, Seq, Store,
-    StoreError, Submitted, UsageOf,
+    AuditRecord, Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan,
+    Seq, Store, StoreError, Submitted, UsageOf,
 };
 use god_core::units::Day;
-use god_core::usage::UsageSum;
+use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
 use god_core::{Holder, ProjectId, Task, TaskId, UserId};
 use state::State;
@@ -216,6 +216,15 @@ impl Store for MemoryStore {
         Ok(self.state().usage(of, from))
     }
 
+    async fn usage_since(&self, from: Day) -> Result<Ledger, StoreError> {
+        Ok(self.state().usage_since(from))
+    }
+
+    async fn reset_usage(&self, of: &UsageOf) -> Result<(), StoreError> {
+        self.state().reset_usage(of);
+        Ok(())
+    }
+
     async fn images(&self) -> Result<Vec<String>, StoreError> {
         Ok(self.state().images.iter().cloned().collect())
     }
@@ -232,6 +241,15 @@ impl Store for MemoryStore {
         let State { notices, notice_ids, .. } = &mut *state;
         notices.retain(|notice| notice_ids.contains(&notice.id));
         Ok(())
+    }
+
+    async fn audit(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        self.state().audit.extend_from_slice(records);
+        Ok(())
+    }
+
+    async fn audited(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        Ok(self.state().audited(after, limit))
     }
 
     async fn pin(&self, notes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {

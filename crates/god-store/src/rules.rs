@@ -23,6 +23,8 @@ pub struct Head {
     pub kids: u64,
     /// How far the array has come.
     pub children: Children,
+    /// Bytes that count for its owner ([`Task::disk_held`]).
+    pub disk: u64,
 }
 
 impl Head {
@@ -37,6 +39,7 @@ impl Head {
             killing: task.kill_wanted(),
             kids: task.array().map_or(0, god_core::ArraySpec::count),
             children: task.children,
+            disk: task.disk_held(),
         }
     }
 
@@ -54,6 +57,8 @@ pub struct Effect {
     pub counts: [i64; Phase::ALL.len()],
     /// For a child: what to add to its parent's counters.
     pub parent: Children,
+    /// What to add to the bytes that count for its owner.
+    pub disk: i64,
     /// Whether the task ends with this change.
     pub ends: bool,
     /// Whether it ends with success, so that its image is known to work.
@@ -110,7 +115,13 @@ pub fn judge(change: &Change, stored: Option<&Head>, parent: Option<&Head>) -> O
         moved.over = 1;
         moved.failed = u64::from(!success);
     }
-    Some(Effect { counts, parent: moved, ends, proves_image: ends && success && !task.spec.image.is_empty() })
+    Some(Effect {
+        counts,
+        parent: moved,
+        disk: signed(task.disk_held()) - stored.map_or(0, |stored| signed(stored.disk)),
+        ends,
+        proves_image: ends && success && !task.spec.image.is_empty(),
+    })
 }
 
 /// Number of pending tasks that a submit adds: one, and all children of an array.
@@ -139,14 +150,15 @@ pub fn ids_after(first: TaskId, new: &NewTask) -> Option<TaskId> {
     i64::try_from(next).is_ok().then_some(TaskId(next))
 }
 
-/// The entry of the change sequence for a document as it was just written.
+/// The entry of the change sequence for a document as it was just written; `ends` says whether that made it over.
 #[must_use]
-pub fn note_of(seq: Seq, task: &Task) -> ChangeNote {
+pub fn note_of(seq: Seq, task: &Task, ends: bool) -> ChangeNote {
     ChangeNote {
         seq,
         task: task.id,
         parent: task.parent,
         phase: task.phase(),
+        ends,
         wished: task.wish.as_ref().is_some_and(god_core::state::Wish::is_open),
         rev: task.rev,
     }
@@ -197,6 +209,7 @@ mod tests {
             killing: false,
             kids: 5,
             children: Children { made: 2, over: 2, failed: 0 },
+            disk: 0,
         };
         assert_eq!(head.virtual_children(), 3);
         head.phase = Phase::Over;

@@ -3,12 +3,13 @@
 use crate::fault::Fault;
 use crate::row::{Reader, corrupt, decode, int, uint};
 use crate::tx::{Tx, UsedBy};
-use god_core::store::{Notice, UsageOf};
+use god_core::store::{AuditRecord, Notice, UsageOf};
 use god_core::units::Day;
-use god_core::usage::UsageSum;
-use god_core::{TaskId, UserId};
+use god_core::usage::{Ledger, UsageSum, Used};
+use god_core::{ProjectId, TaskId, UserId};
 use rusqlite::OptionalExtension;
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 
 /// A table of named documents with a version.
 #[derive(Debug, Clone, Copy)]
@@ -69,14 +70,20 @@ pub(crate) fn user(reader: &Reader<'_>, id: &UserId) -> Result<Option<god_core::
     body.map(|body| decode(&body, &format!("user {id}"))).transpose()
 }
 
-pub(crate) fn usage(reader: &Reader<'_>, of: &UsageOf, from: Day) -> Result<Vec<UsageSum>, Fault> {
-    let (by, who) = match of {
+fn used_by(of: &UsageOf) -> (UsedBy, &str) {
+    match of {
         UsageOf::User(user) => (UsedBy::User, user.as_str()),
         UsageOf::Project(project) => (UsedBy::Project, project.as_str()),
-    };
-    let mut statement = reader.conn.prepare_cached(
-        "SELECT day, cores, ram, millis FROM used WHERE kind = ?1 AND who = ?2 AND day >= ?3 ORDER BY day",
-    )?;
+    }
+}
+
+pub(crate) const USED_BY: &str =
+    "SELECT day, cores, ram, millis FROM used WHERE kind = ?1 AND who = ?2 AND day >= ?3 ORDER BY day";
+pub(crate) const USED_SINCE: &str = "SELECT day, kind, who, cores, ram, millis FROM used WHERE day >= ?1";
+
+pub(crate) fn usage(reader: &Reader<'_>, of: &UsageOf, from: Day) -> Result<Vec<UsageSum>, Fault> {
+    let (by, who) = used_by(of);
+    let mut statement = reader.conn.prepare_cached(USED_BY)?;
     let sums = statement
         .query_map((by as u8, who, from.0), |row| {
             Ok(UsageSum {
@@ -88,6 +95,69 @@ pub(crate) fn usage(reader: &Reader<'_>, of: &UsageOf, from: Day) -> Result<Vec<
         })?
         .collect::<Result<_, _>>()?;
     Ok(sums)
+}
+
+/// Sums by user and by project, in one walk through the days of the window.
+pub(crate) fn usage_since(reader: &Reader<'_>, from: Day) -> Result<Ledger, Fault> {
+    let mut sums: HashMap<(u8, String), Used> = HashMap::new();
+    let mut statement = reader.conn.prepare_cached(USED_SINCE)?;
+    let mut rows = statement.query([from.0])?;
+    while let Some(row) = rows.next()? {
+        let sum = UsageSum {
+            day: Day(row.get(0)?),
+            cores: uint(row.get(3)?),
+            ram: uint(row.get(4)?),
+            millis: uint(row.get(5)?),
+        };
+        sums.entry((row.get(1)?, row.get(2)?)).or_default().add(&sum);
+    }
+    let mut ledger = Ledger::default();
+    for ((kind, who), used) in sums {
+        if kind == UsedBy::User as u8 {
+            ledger.users.insert(UserId::new(who), used);
+        } else {
+            ledger.projects.insert(ProjectId::new(who), used);
+        }
+    }
+    let mut statement = reader.conn.prepare_cached("SELECT owner, bytes FROM disk WHERE bytes > 0")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let owner = UserId::new(row.get::<_, String>(0)?);
+        ledger.users.entry(owner).or_default().disk = uint(row.get(1)?);
+    }
+    Ok(ledger)
+}
+
+pub(crate) fn reset_usage(tx: &mut Tx<'_>, of: &UsageOf) -> Result<(), Fault> {
+    let (by, who) = used_by(of);
+    tx.forget_used(by, who);
+    tx.conn.prepare_cached("DELETE FROM used WHERE kind = ?1 AND who = ?2")?.execute((by as u8, who))?;
+    Ok(())
+}
+
+pub(crate) fn audit(tx: &Tx<'_>, bodies: &[Vec<u8>]) -> Result<(), Fault> {
+    let mut statement = tx.conn.prepare_cached("INSERT INTO audit (body) VALUES (?1)")?;
+    for body in bodies {
+        statement.execute([body])?;
+    }
+    Ok(())
+}
+
+pub(crate) fn audited(
+    reader: &Reader<'_>,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, AuditRecord)>, Fault> {
+    let mut statement =
+        reader.conn.prepare_cached("SELECT n, body FROM audit WHERE n > ?1 ORDER BY n LIMIT ?2")?;
+    let mut rows = statement.query((after.map_or(0, int), i64::try_from(limit).unwrap_or(i64::MAX)))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let n = uint(row.get(0)?);
+        let body = row.get_ref(1)?.as_blob().map_err(|err| corrupt(&format!("audit record {n}"), err))?;
+        found.push((n, decode(body, &format!("audit record {n}"))?));
+    }
+    Ok(found)
 }
 
 pub(crate) fn images(reader: &Reader<'_>) -> Result<Vec<String>, Fault> {

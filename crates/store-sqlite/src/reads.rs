@@ -24,10 +24,12 @@ pub(crate) mod sql {
         "SELECT id FROM task WHERE ended IS NOT NULL ORDER BY ended DESC, id DESC LIMIT ?1 OFFSET ?2";
     pub(crate) const OVER_OF: &str = "SELECT id FROM task WHERE owner = ?3 AND ended IS NOT NULL
          ORDER BY ended DESC, id DESC LIMIT ?1 OFFSET ?2";
+    pub(crate) const TO_REMOVE: &str =
+        "SELECT id FROM task WHERE to_remove = 1 AND id > ?1 ORDER BY id LIMIT ?2";
     pub(crate) const COUNTS: &str = "SELECT phase, n FROM counter WHERE owner = ?1";
     pub(crate) const OLDEST: &str = "SELECT coalesce(min(seq), 0) FROM note";
     pub(crate) const NOTES: &str =
-        "SELECT seq, task, parent, phase, wished, rev FROM note WHERE seq > ?1 ORDER BY seq LIMIT ?2";
+        "SELECT seq, task, parent, phase, wished, rev, ends FROM note WHERE seq > ?1 ORDER BY seq LIMIT ?2";
 }
 
 fn limited(limit: usize) -> i64 {
@@ -54,6 +56,7 @@ pub(crate) fn scan(
             in_phases(reader, &active, after, limit)?
         }
         Scan::Phases(phases) => in_phases(reader, phases, after, limit)?,
+        Scan::ToRemove => ids(reader, sql::TO_REMOVE, (after, limited(limit)))?,
         Scan::ChildrenOf(parent) => {
             let last = last_child(reader, *parent)?;
             ids(reader, sql::CHILDREN, (int(parent.0), last, after, limited(limit)))?
@@ -134,6 +137,7 @@ pub(crate) fn changes(reader: &Reader<'_>, since: Seq, limit: usize) -> Result<C
             parent: row.get::<_, Option<i64>>(2)?.map(|id| TaskId(uint(id))),
             phase: Phase::from_code(phase)
                 .ok_or_else(|| corrupt(&format!("note {}", seq.0), format!("no phase {phase}")))?,
+            ends: row.get(6)?,
             wished: row.get(4)?,
             rev: Rev(uint(row.get(5)?)),
         });
@@ -167,6 +171,9 @@ mod tests {
             (sql::ARRAY, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"),
             (sql::OVER, "SEARCH task USING INDEX task_over (ended>?)"),
             (sql::OVER_OF, "SEARCH task USING INDEX task_over_owner (owner=? AND ended>?)"),
+            (sql::TO_REMOVE, "SEARCH task USING INDEX task_to_remove (id>?)"),
+            (crate::books::USED_SINCE, "SEARCH used USING PRIMARY KEY (day>?)"),
+            (crate::books::USED_BY, "SEARCH used USING INDEX used_who (kind=? AND who=? AND day>?)"),
             (sql::COUNTS, "SEARCH counter USING PRIMARY KEY (owner=?)"),
             (sql::OLDEST, "SEARCH note"),
             (sql::NOTES, "SEARCH note USING INTEGER PRIMARY KEY (rowid>?)"),

@@ -73,7 +73,7 @@ pub(crate) struct Reader<'c> {
 }
 
 pub(crate) const TASK: &str =
-    "SELECT parent, rev, op, submitted, made, over, failed, fields, body FROM task WHERE id = ?1";
+    "SELECT parent, rev, op, submitted, made, over, failed, fields, body, disk FROM task WHERE id = ?1";
 
 /// The only array that an id without a document may belong to.
 pub(crate) const ARRAY_BEFORE: &str =
@@ -113,6 +113,7 @@ impl<'c> Reader<'c> {
                 over: uint(row.get(5)?),
                 failed: uint(row.get(6)?),
             },
+            disk: row.get::<_, Option<i64>>(9)?.map(uint),
             rev: Rev(uint(row.get(1)?)),
             op: OpId(row.get::<_, i64>(2)?.cast_unsigned()),
         }))

@@ -6,11 +6,11 @@ use crate::{SqliteStore, bell, books, leases, lock, reads, specs, tasks};
 use async_trait::async_trait;
 use books::Table;
 use god_core::store::{
-    Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan, Seq, Store,
-    StoreError, Submitted, UsageOf,
+    AuditRecord, Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan,
+    Seq, Store, StoreError, Submitted, UsageOf,
 };
 use god_core::units::Day;
-use god_core::usage::UsageSum;
+use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
 use god_core::{Holder, ProjectId, Task, TaskId, UserId};
 use std::ops::Range;
@@ -189,6 +189,15 @@ impl Store for SqliteStore {
         self.read("reading usage", move |reader| books::usage(reader, &of, from)).await
     }
 
+    async fn usage_since(&self, from: Day) -> Result<Ledger, StoreError> {
+        self.read("reading usage", move |reader| books::usage_since(reader, from)).await
+    }
+
+    async fn reset_usage(&self, of: &UsageOf) -> Result<(), StoreError> {
+        let of = of.clone();
+        self.write("resetting usage", 1, move |tx| books::reset_usage(tx, &of)).await
+    }
+
     async fn images(&self) -> Result<Vec<String>, StoreError> {
         self.read("reading images", |reader| books::images(reader)).await
     }
@@ -200,6 +209,15 @@ impl Store for SqliteStore {
     async fn notices_sent(&self, ids: &[String]) -> Result<(), StoreError> {
         let ids = ids.to_vec();
         self.write("acknowledging notices", ids.len(), move |tx| books::notices_sent(tx, &ids)).await
+    }
+
+    async fn audit(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        let bodies: Vec<_> = records.iter().map(encode).collect();
+        self.write("adding to the audit trail", bodies.len(), move |tx| books::audit(tx, &bodies)).await
+    }
+
+    async fn audited(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        self.read("reading the audit trail", move |reader| books::audited(reader, after, limit)).await
     }
 
     async fn pin(&self, notes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {

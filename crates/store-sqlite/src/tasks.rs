@@ -77,7 +77,7 @@ fn submit_one(tx: &mut Tx<'_>, fresh: &Fresh) -> Result<Submitted, Fault> {
     let mut moved = [0; Phase::ALL.len()];
     moved[usize::from(Phase::Pending.code())] = int(more);
     tx.count(owner, &moved);
-    tx.note(|seq| god_core::store::ChangeNote { task: id, ..rules::note_of(seq, &fresh.task) })?;
+    tx.note(|seq| god_core::store::ChangeNote { task: id, ..rules::note_of(seq, &fresh.task, false) })?;
     Ok(Submitted::New(id))
 }
 
@@ -141,6 +141,7 @@ fn commit_one(tx: &mut Tx<'_>, ready: &Ready) -> Result<Committed, Fault> {
         tx.count_children(parent, &effect)?;
     }
     tx.count(owner, &effect.counts);
+    tx.fill(owner, effect.disk);
     if let Some(usage) = &change.usage {
         tx.book(usage)?;
     }
@@ -153,14 +154,17 @@ fn commit_one(tx: &mut Tx<'_>, ready: &Ready) -> Result<Committed, Fault> {
             .prepare_cached("INSERT OR IGNORE INTO notice (id, task, body) VALUES (?1, ?2, ?3)")?
             .execute((&notice.id, int(notice.task.0), notice.body.to_string()))?;
     }
-    tx.note(|seq| god_core::store::ChangeNote { parent: parent_id, ..rules::note_of(seq, &change.task) })?;
+    tx.note(|seq| god_core::store::ChangeNote {
+        parent: parent_id,
+        ..rules::note_of(seq, &change.task, effect.ends)
+    })?;
     Ok(Committed::Done)
 }
 
 fn update(tx: &mut Tx<'_>, ready: &Ready, stored: &Stored) -> Result<(), Fault> {
     let task = &ready.change.task;
     let (id, phase, killing) = (int(task.id.0), task.phase().code(), task.kill_wanted());
-    let (rev, op) = (int(task.rev.0), task.op.0.cast_signed());
+    let (rev, op, to_remove) = (int(task.rev.0), task.op.0.cast_signed(), task.to_remove().is_some());
     match ended(task) {
         // Without `ended`, SQLite leaves the indexes of lists alone.
         None => tx
@@ -169,6 +173,13 @@ fn update(tx: &mut Tx<'_>, ready: &Ready, stored: &Stored) -> Result<(), Fault> 
                 "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6 WHERE id = ?1",
             )?
             .execute((id, phase, rev, op, killing, &ready.body))?,
+        Some(at) if stored.head.phase.is_over() || task.disk.is_some() || to_remove => tx
+            .conn
+            .prepare_cached(
+                "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6, ended = ?7,
+                     disk = ?8, to_remove = ?9 WHERE id = ?1",
+            )?
+            .execute((id, phase, rev, op, killing, &ready.body, at, task.disk.map(int), to_remove))?,
         Some(at) => tx
             .conn
             .prepare_cached(
@@ -186,6 +197,7 @@ fn update(tx: &mut Tx<'_>, ready: &Ready, stored: &Stored) -> Result<(), Fault> 
     }
     tx.rewritten(task.id, |stored| {
         (stored.head.rev, stored.head.phase, stored.head.killing) = (task.rev, task.phase(), killing);
+        stored.head.disk = task.disk_held();
         stored.fields = Some(ready.fields);
     });
     Ok(())
@@ -195,8 +207,9 @@ fn insert_child(tx: &Tx<'_>, ready: &Ready, parent: &Stored) -> Result<(), Fault
     let task = &ready.change.task;
     tx.conn
         .prepare_cached(
-            "INSERT INTO task (id, parent, owner, phase, rev, op, submitted, ended, killing, kids, body)
-             SELECT ?1, id, owner, ?3, ?4, ?5, submitted, ?6, ?7, 0, ?8 FROM task WHERE id = ?2",
+            "INSERT INTO task
+                 (id, parent, owner, phase, rev, op, submitted, ended, killing, kids, body, disk, to_remove)
+             SELECT ?1, id, owner, ?3, ?4, ?5, submitted, ?6, ?7, 0, ?8, ?9, ?10 FROM task WHERE id = ?2",
         )?
         .execute((
             int(task.id.0),
@@ -207,6 +220,8 @@ fn insert_child(tx: &Tx<'_>, ready: &Ready, parent: &Stored) -> Result<(), Fault
             ended(task),
             task.kill_wanted(),
             &ready.body,
+            task.disk.map(int),
+            task.to_remove().is_some(),
         ))?;
     Ok(())
 }
@@ -225,22 +240,26 @@ pub(crate) fn purge(tx: &mut Tx<'_>, id: TaskId) -> Result<(), Fault> {
         return Ok(());
     }
     let (first, last) = (int(id.0), int(id.0 + stored.head.kids));
-    let mut moved = [0; Phase::ALL.len()];
+    let (mut moved, mut held) = ([0; Phase::ALL.len()], 0);
     {
-        let mut statement = tx
-            .conn
-            .prepare_cached("SELECT phase, count(*) FROM task WHERE id BETWEEN ?1 AND ?2 GROUP BY phase")?;
+        let mut statement = tx.conn.prepare_cached(
+            "SELECT phase, count(*), sum(disk) FROM task WHERE id BETWEEN ?1 AND ?2 GROUP BY phase",
+        )?;
         let mut rows = statement.query((first, last))?;
         while let Some(row) = rows.next()? {
             let (phase, n): (u8, i64) = (row.get(0)?, row.get(1)?);
             if let Some(slot) = moved.get_mut(usize::from(phase)) {
                 *slot = -n;
             }
+            if phase == Phase::Over.code() {
+                held = row.get::<_, Option<i64>>(2)?.unwrap_or(0);
+            }
         }
     }
     tx.conn.prepare_cached("DELETE FROM task WHERE id BETWEEN ?1 AND ?2")?.execute((first, last))?;
     tx.conn.prepare_cached("DELETE FROM spec WHERE id = ?1")?.execute([first])?;
     tx.count(&stored.owner, &moved);
+    tx.fill(&stored.owner, -held);
     tx.removed(id);
     Ok(())
 }

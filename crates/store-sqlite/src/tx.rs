@@ -25,6 +25,7 @@ pub(crate) struct Tx<'c> {
     last_seq: Option<u64>,
     counts: HashMap<String, [i64; Phase::ALL.len()]>,
     pending: HashMap<String, u64>,
+    disk: HashMap<String, i64>,
     used: HashMap<(UsedBy, String, i32), UsageSum>,
     arrays: HashMap<TaskId, Array>,
 }
@@ -49,8 +50,7 @@ struct Array {
     counted: bool,
 }
 
-pub(crate) const STORED: &str =
-    "SELECT parent, rev, phase, killing, kids, made, over, failed, owner, fields FROM task WHERE id = ?1";
+pub(crate) const STORED: &str = "SELECT parent, rev, phase, killing, kids, made, over, failed, owner, fields, disk FROM task WHERE id = ?1";
 
 /// In `counter`, all owners together.
 pub(crate) const EVERYBODY: &str = "";
@@ -65,6 +65,7 @@ impl<'c> Tx<'c> {
             last_seq: None,
             counts: HashMap::new(),
             pending: HashMap::new(),
+            disk: HashMap::new(),
             used: HashMap::new(),
             arrays: HashMap::new(),
         }
@@ -110,6 +111,7 @@ impl<'c> Tx<'c> {
             .prepare_cached(STORED)?
             .query_row([number], |row| {
                 let phase: u8 = row.get(2)?;
+                let disk = row.get::<_, Option<i64>>(10)?.map_or(0, uint);
                 let head = Head {
                     id,
                     parent: row.get::<_, Option<i64>>(0)?.map(|id| TaskId(uint(id))),
@@ -123,6 +125,7 @@ impl<'c> Tx<'c> {
                         over: uint(row.get(6)?),
                         failed: uint(row.get(7)?),
                     },
+                    disk: if phase == Phase::Over.code() { disk } else { 0 },
                 };
                 Ok(Stored { head, owner: row.get(8)?, fields: row.get(9)? })
             })
@@ -169,6 +172,15 @@ impl<'c> Tx<'c> {
             for (n, delta) in counts.iter_mut().zip(moved) {
                 *n += delta;
             }
+        }
+    }
+
+    /// Adds to the bytes that count for a user.
+    pub(crate) fn fill(&mut self, owner: &str, moved: i64) {
+        match self.disk.get_mut(owner) {
+            Some(bytes) => *bytes += moved,
+            None if moved != 0 => drop(self.disk.insert(owner.to_owned(), moved)),
+            None => {}
         }
     }
 
@@ -219,6 +231,11 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
+    /// Drops what this transaction would add to somebody's sums.
+    pub(crate) fn forget_used(&mut self, by: UsedBy, who: &str) {
+        self.used.retain(|(b, w, _), _| *b != by || w != who);
+    }
+
     /// Adds an entry to the change sequence; `note` makes it from its position.
     pub(crate) fn note(&mut self, note: impl FnOnce(Seq) -> ChangeNote) -> Result<(), Fault> {
         let last = match self.last_seq {
@@ -230,13 +247,14 @@ impl<'c> Tx<'c> {
             }
         };
         let note = note(Seq(last + 1));
-        self.conn.prepare_cached("INSERT INTO note VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?.execute((
+        self.conn.prepare_cached("INSERT INTO note VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute((
             int(note.seq.0),
             int(note.task.0),
             note.parent.map(|id| int(id.0)),
             note.phase.code(),
             note.wished,
             int(note.rev.0),
+            note.ends,
         ))?;
         self.last_seq = Some(last + 1);
         Ok(())
@@ -267,7 +285,15 @@ impl<'c> Tx<'c> {
                      ON CONFLICT DO UPDATE SET cores = cores + excluded.cores, ram = ram + excluded.ram,
                          millis = millis + excluded.millis",
                 )?
-                .execute((by as u8, &who, day, int(sum.cores), int(sum.ram), int(sum.millis)))?;
+                .execute((day, by as u8, &who, int(sum.cores), int(sum.ram), int(sum.millis)))?;
+        }
+        for (owner, moved) in self.disk.drain().filter(|(_, moved)| *moved != 0) {
+            self.conn
+                .prepare_cached(
+                    "INSERT INTO disk VALUES (?1, max(0, ?2))
+                     ON CONFLICT DO UPDATE SET bytes = max(0, bytes + ?2)",
+                )?
+                .execute((&owner, moved))?;
         }
         if let Some(id) = self.next_id {
             self.set_meta("next_id", int(id.0))?;

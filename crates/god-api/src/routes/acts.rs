@@ -96,6 +96,8 @@ fn said(task: &Task, what: Ask) -> &'static str {
         Ask::Suspend => "Task will be suspended",
         Ask::Resume => "Task will be resumed",
         Ask::Reschedule => "Task will be rescheduled",
+        Ask::Archive => "Task will be archived",
+        Ask::Purge => "Task will be removed",
     }
 }
 

@@ -90,6 +90,7 @@ fn first_record(app: &App, identity: &Identity) -> User {
         prio: 50,
         quotas: [0.0; 3],
         active: true,
+        guest: false,
         rev: 0,
     }
 }

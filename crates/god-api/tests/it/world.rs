@@ -133,6 +133,7 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
         description: "shared work".to_owned(),
         prio: 60,
         members: vec![UserId::new("bob"), UserId::new("eve")],
+        volumes: Vec::new(),
         quotas: [1.0, 2.0, 3.0],
         rev: 0,
     };

@@ -141,6 +141,7 @@ fn samples() -> Vec<(&'static str, Task)> {
         ("gathering, kill wanted", asked(&gathering(), Ask::Kill)),
         ("held", held()),
         ("over", over()),
+        ("over, purge wanted", asked(&over(), Ask::Purge)),
         ("archived", after(&over(), &Event::Archived)),
     ]
 }
@@ -160,6 +161,7 @@ fn events(task: &Task) -> Vec<Event> {
         Event::EndedUnstarted(Outcome::Refused("too large".into())),
         Event::Poisoned("three faults".into()),
         Event::Archived,
+        Event::Measured(7),
     ]
 }
 
@@ -209,6 +211,9 @@ const LEGAL: &[(&str, &str, Phase)] = &[
     ("gathering, kill wanted", "gathered", Phase::Over),
     ("held", "ended unstarted", Phase::Over),
     ("over", "archived", Phase::Archived),
+    ("over", "measured", Phase::Over),
+    ("over, purge wanted", "archived", Phase::Archived),
+    ("over, purge wanted", "measured", Phase::Over),
 ];
 
 #[test]
@@ -242,7 +247,7 @@ fn the_samples_are_in_every_phase_and_the_events_of_every_kind() {
     let phases: BTreeSet<Phase> = samples().iter().map(|(_, task)| task.phase()).collect();
     assert_eq!(phases.len(), Phase::ALL.len());
     let labels: BTreeSet<&str> = events(&plain()).iter().map(Event::label).collect();
-    assert_eq!(labels.len(), 12, "{labels:?}");
+    assert_eq!(labels.len(), 13, "{labels:?}");
 }
 
 fn word(phase: Phase) -> String {

@@ -192,7 +192,7 @@ fn container(task: &Task, shown: &Shown<'_>, context: &WireContext<'_>) -> Value
         "root": spec.root,
         "network": true,
         "id": shown.run.map(RunRef::as_str),
-        "meta": meta(shown),
+        "meta": meta(task, shown),
         "stats": null,
         "ports": host_ports(spec, live),
         "volumes": volumes,
@@ -223,7 +223,7 @@ fn volume(volume: &Volume) -> Value {
     json!({"name": volume.name, "acl": acl, "path": volume.path, "mount": volume.mount})
 }
 
-fn meta(shown: &Shown<'_>) -> Value {
+fn meta(task: &Task, shown: &Shown<'_>) -> Value {
     if shown.running.is_none() {
         return Value::Null;
     }
@@ -239,6 +239,9 @@ fn meta(shown: &Shown<'_>) -> Value {
     }
     if shown.cpu_us > 0 || shown.max_rss.0 > 0 {
         meta.insert("Usage".to_owned(), json!({"cpu_us": shown.cpu_us, "max_rss": shown.max_rss.0}));
+    }
+    if let Some(disk) = task.disk {
+        meta.insert("disk_size".to_owned(), disk.into());
     }
     Value::Object(meta)
 }

@@ -79,6 +79,9 @@ fn read(r: &mut Reader, document: &Value) -> Option<Task> {
         reason: r.text(&failure, "reason", usize::MAX, Chars::Any),
     };
     let (state, wish) = state(r, &status, &container, failed, submitted)?;
+    let meta = container.get("meta").and_then(|meta| meta.get("disk_size"));
+    // Earlier servers wrote -1 for a directory that was not there.
+    let disk = meta.and_then(Value::as_u64).filter(|_| state.phase().is_over());
     let attempts = match &state {
         TaskState::Running { attempt, .. } => attempt.number,
         TaskState::Over { last: Some(ran), .. } | TaskState::Archived { last: Some(ran), .. } => {
@@ -97,6 +100,7 @@ fn read(r: &mut Reader, document: &Value) -> Option<Task> {
         attempts,
         failures,
         children,
+        disk,
         rev: Rev(0),
         op: OpId(0),
     })

@@ -227,6 +227,7 @@ fn task() -> impl Strategy<Value = Task> {
     (1u64..1 << 40, spec(), time(), kind, wish(), failures, any::<[u16; 2]>()).prop_map(
         |(id, mut spec, submitted, (state, array, ordinal), wish, mut failures, [over, failed])| {
             let is_parent = array.is_some() && ordinal.is_none();
+            let disk = (state.phase().is_over() && failed % 2 == 0).then(|| u64::from(over) << 30);
             spec.array = array;
             // A lost run's reason and the reason of a new try are often the same text.
             if let TaskState::Pending { why: Some(why), .. } = &state
@@ -249,6 +250,7 @@ fn task() -> impl Strategy<Value = Task> {
                 } else {
                     Children::default()
                 },
+                disk,
                 rev: Rev(9),
                 op: OpId(4),
             }
@@ -288,6 +290,7 @@ proptest! {
         if let Some(state) = doc["container"]["meta"].get("State") {
             prop_assert_eq!(&state["ExitCode"], &status["exitcode"]);
         }
+        prop_assert_eq!(doc["container"]["meta"].get("disk_size").and_then(Value::as_u64), task.disk);
         for port in doc["container"]["ports"].as_array().expect("a list") {
             prop_assert!(port.is_string());
         }

@@ -111,6 +111,8 @@ impl Scheduler<'_> {
                     }
                 }
                 Phase::Held => self.free(s, note.task, mono),
+                // What comes after the end (measured, asked to be archived) changes nothing here.
+                Phase::Over if !note.ends => {}
                 Phase::Over => {
                     wanted.remove(&note.task);
                     self.free(s, note.task, mono);

@@ -5,7 +5,7 @@ use super::fixture::{Kit, START, attempt, exit, kit, notice, spec, user};
 use god_core::store::{Change, Committed, Store, UsageOf};
 use god_core::units::Day;
 use god_core::usage::{UsageRecord, UsageSum};
-use god_core::user::{KeyRecord, Project, User};
+use god_core::user::{KeyRecord, Project, ProjectVolume, User};
 use god_core::{AttemptKey, Cores, Event, ProjectId, Task, TaskId, Timestamp};
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ fn someone(name: &str) -> User {
         prio: 70,
         quotas: [1.5, 0.0, 1e9],
         active: true,
+        guest: true,
         rev: 0,
     }
 }
@@ -37,6 +38,12 @@ fn some_project(name: &str) -> Project {
         description: "a project".into(),
         prio: 10,
         members: vec![user("bob"), user("eve")],
+        volumes: vec![ProjectVolume {
+            name: "data".into(),
+            path: "/data/p".into(),
+            mount: "/mnt/p".into(),
+            acl: "rw".into(),
+        }],
         quotas: [0.0, 2.0, 3.0],
         rev: 0,
     }

@@ -9,8 +9,10 @@ mod changes;
 mod feed;
 pub mod fixture;
 mod leases;
+mod ledger;
 mod purges;
 mod reads;
+mod removals;
 mod submits;
 
 pub use arrays::*;
@@ -18,8 +20,10 @@ pub use books::*;
 pub use changes::*;
 pub use feed::*;
 pub use leases::*;
+pub use ledger::*;
 pub use purges::*;
 pub use reads::*;
+pub use removals::*;
 pub use submits::*;
 
 use god_core::store::Store;
@@ -99,6 +103,15 @@ macro_rules! contract_tests {
             only_finished_tasks_are_purged
             a_purged_array_takes_its_children_along
             purged_ids_stay_used
+            usage_of_everybody_is_read_at_once
+            a_reset_forgets_what_was_counted
+            the_audit_trail_keeps_every_act
+            bytes_count_while_the_files_are_there
+            bytes_come_with_the_end_as_well
+            bytes_of_children_go_with_the_array
+            requests_on_finished_tasks_are_found
+            an_end_is_told_once
+            a_child_that_was_never_written_has_nothing_to_remove
         }
     };
     (@tests ($make:expr) $($name:ident)*) => {

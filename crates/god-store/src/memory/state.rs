@@ -3,11 +3,11 @@
 use crate::rules::{self, Head};
 use god_core::state::Phase;
 use god_core::store::{
-    Change, ChangeNote, Changes, Committed, Counts, Expect, Lease, LeaseRecord, NewTask, Notice, OverFilter,
-    Scan, Seq, Submitted, UsageOf,
+    AuditRecord, Change, ChangeNote, Changes, Committed, Counts, Expect, Lease, LeaseRecord, NewTask, Notice,
+    OverFilter, Scan, Seq, Submitted, UsageOf,
 };
 use god_core::units::Day;
-use god_core::usage::{UsageRecord, UsageSum};
+use god_core::usage::{Ledger, UsageRecord, UsageSum, Used};
 use god_core::user::{Project, User};
 use god_core::{AttemptKey, Holder, ProjectId, Task, TaskId, Timestamp, UserId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +24,7 @@ pub(super) struct State {
     pub(super) key_of: BTreeMap<TaskId, (UserId, String)>,
     pub(super) active: BTreeMap<Phase, BTreeSet<TaskId>>,
     pub(super) over: BTreeSet<(Timestamp, TaskId)>,
+    pub(super) to_remove: BTreeSet<TaskId>,
     pub(super) counts: BTreeMap<UserId, Counts>,
     pub(super) all: Counts,
     pub(super) head: Seq,
@@ -36,7 +37,9 @@ pub(super) struct State {
     pub(super) ledger: BTreeSet<AttemptKey>,
     pub(super) used: BTreeMap<UserId, BTreeMap<Day, UsageSum>>,
     pub(super) used_by_project: BTreeMap<ProjectId, BTreeMap<Day, UsageSum>>,
+    pub(super) disk: BTreeMap<UserId, u64>,
     pub(super) images: BTreeSet<String>,
+    pub(super) audit: Vec<AuditRecord>,
     pub(super) notices: VecDeque<Notice>,
     pub(super) notice_ids: BTreeSet<String>,
     pub(super) pins: BTreeMap<String, String>,
@@ -52,6 +55,7 @@ impl State {
             key_of: BTreeMap::new(),
             active: BTreeMap::new(),
             over: BTreeSet::new(),
+            to_remove: BTreeSet::new(),
             counts: BTreeMap::new(),
             all: Counts::default(),
             head: Seq(0),
@@ -64,7 +68,9 @@ impl State {
             ledger: BTreeSet::new(),
             used: BTreeMap::new(),
             used_by_project: BTreeMap::new(),
+            disk: BTreeMap::new(),
             images: BTreeSet::new(),
+            audit: Vec::new(),
             notices: VecDeque::new(),
             notice_ids: BTreeSet::new(),
             pins: BTreeMap::new(),
@@ -101,7 +107,7 @@ impl State {
         moved[pending] = i64::try_from(more).unwrap_or(i64::MAX);
         self.count(&owner, &moved);
         let task = Task::new(id, new.spec, new.submitted);
-        self.write(task);
+        self.write(task, false);
         Submitted::New(id)
     }
 
@@ -137,6 +143,7 @@ impl State {
             rules::add_children(&mut parent.children, &effect.parent);
         }
         self.count(&owner, &effect.counts);
+        self.fill(&owner, effect.disk);
         if effect.proves_image {
             self.images.insert(task.spec.image.clone());
         }
@@ -148,7 +155,7 @@ impl State {
                 self.notices.push_back(notice);
             }
         }
-        self.write(task);
+        self.write(task, effect.ends);
         Committed::Done
     }
 
@@ -166,10 +173,10 @@ impl State {
         }
     }
 
-    /// Puts a document in place of its former version and notes the change.
-    pub(super) fn write(&mut self, task: Task) {
+    /// Puts a document in place of its former version and notes the change, which may be the task's end.
+    pub(super) fn write(&mut self, task: Task, ends: bool) {
         self.head = Seq(self.head.0 + 1);
-        self.notes.push_back(rules::note_of(self.head, &task));
+        self.notes.push_back(rules::note_of(self.head, &task, ends));
         if self.notes.len() > self.notes_kept {
             self.notes.pop_front();
         }
@@ -183,7 +190,20 @@ impl State {
             Some(at) => self.over.insert((at, task.id)),
             None => self.active.entry(task.phase()).or_default().insert(task.id),
         };
+        if task.to_remove().is_some() {
+            self.to_remove.insert(task.id);
+        } else {
+            self.to_remove.remove(&task.id);
+        }
         self.tasks.insert(task.id, task);
+    }
+
+    /// Adds to the bytes that count for a user.
+    fn fill(&mut self, owner: &UserId, moved: i64) {
+        if moved != 0 {
+            let bytes = self.disk.entry(owner.clone()).or_default();
+            *bytes = bytes.saturating_add_signed(moved);
+        }
     }
 
     pub(super) fn count(&mut self, owner: &UserId, moved: &[i64; Phase::ALL.len()]) {
@@ -238,6 +258,10 @@ impl State {
                 .cloned()
                 .collect(),
             Scan::Phases(phases) => self.in_phases(phases, from).take(limit).cloned().collect(),
+            Scan::ToRemove => {
+                let ids = self.to_remove.range(from..).take(limit);
+                ids.filter_map(|id| self.tasks.get(id)).cloned().collect()
+            }
         }
     }
 
@@ -298,6 +322,8 @@ impl State {
                 let mut moved = [0; Phase::ALL.len()];
                 moved[usize::from(task.phase().code())] = -1;
                 self.count(&owner, &moved);
+                self.fill(&owner, -i64::try_from(task.disk_held()).unwrap_or(i64::MAX));
+                self.to_remove.remove(&id);
                 if let Some(at) = ended(&task) {
                     self.over.remove(&(at, id));
                 }
@@ -349,6 +375,35 @@ impl State {
         };
         add(self.used.entry(record.owner.clone()).or_default());
         add(self.used_by_project.entry(record.project.clone()).or_default());
+    }
+
+    pub(super) fn usage_since(&self, from: Day) -> Ledger {
+        fn of<K: Ord + Clone>(days: &BTreeMap<K, BTreeMap<Day, UsageSum>>, from: Day) -> BTreeMap<K, Used> {
+            let mut sums: BTreeMap<K, Used> = BTreeMap::new();
+            for (who, days) in days {
+                for (_, sum) in days.range(from..) {
+                    sums.entry(who.clone()).or_default().add(sum);
+                }
+            }
+            sums
+        }
+        let mut ledger = Ledger { users: of(&self.used, from), projects: of(&self.used_by_project, from) };
+        for (user, bytes) in self.disk.iter().filter(|(_, bytes)| **bytes > 0) {
+            ledger.users.entry(user.clone()).or_default().disk = *bytes;
+        }
+        ledger
+    }
+
+    pub(super) fn reset_usage(&mut self, of: &UsageOf) {
+        match of {
+            UsageOf::User(user) => self.used.remove(user),
+            UsageOf::Project(project) => self.used_by_project.remove(project),
+        };
+    }
+
+    pub(super) fn audited(&self, after: Option<u64>, limit: usize) -> Vec<(u64, AuditRecord)> {
+        let skip = after.map_or(0, |n| usize::try_from(n).unwrap_or(usize::MAX));
+        (1..).zip(&self.audit).skip(skip).take(limit).map(|(n, record)| (n, record.clone())).collect()
     }
 
     pub(super) fn usage(&self, of: &UsageOf, from: Day) -> Vec<UsageSum> {

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Pairs of queries that must give the same rows.
-const AGREE: [(&str, &str, &str); 7] = [
+const AGREE: [(&str, &str, &str); 9] = [
     (
         "numbers by owner and phase",
         "SELECT owner, phase, sum(n) FROM (
@@ -32,6 +32,17 @@ const AGREE: [(&str, &str, &str); 7] = [
         "sums of projects",
         "SELECT project, day, sum(cores) FROM ledger GROUP BY 1, 2 ORDER BY 1, 2",
         "SELECT who, day, cores FROM used WHERE kind = 1 ORDER BY 1, 2",
+    ),
+    (
+        "bytes of users",
+        "SELECT owner, sum(disk), 0 FROM task WHERE phase = 5 GROUP BY 1 HAVING sum(disk) > 0 ORDER BY 1",
+        "SELECT owner, bytes, 0 FROM disk WHERE bytes <> 0 ORDER BY 1",
+    ),
+    (
+        "requests to remove",
+        "SELECT id, 0, 0 FROM task WHERE ended IS NOT NULL
+             AND json_extract(CAST(body AS TEXT), '$.w.status') = 'requested' ORDER BY 1",
+        "SELECT id, 0, 0 FROM task WHERE to_remove = 1 ORDER BY 1",
     ),
     (
         "specifications",

@@ -85,7 +85,7 @@ fn what_can_not_be_used_is_refused_with_words() {
         }
         other => panic!("a newer schema is refused: {other:?}"),
     }
-    sql("PRAGMA user_version = 1; PRAGMA application_id = 5");
+    sql("PRAGMA user_version = 2; PRAGMA application_id = 5");
     assert!(matches!(open(&path), Err(OpenError::Foreign { .. })));
 
     let text = dir.path().join("text");

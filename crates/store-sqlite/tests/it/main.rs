@@ -5,6 +5,7 @@ mod contract;
 mod disk;
 mod files;
 mod leases;
+mod migration;
 mod processes;
 
 use god_core::TaskId;

@@ -416,3 +416,53 @@ fn a_clock_that_was_set_back_adds_nothing() {
     let next = after(&task, &Event::Ended(Exit { by_request: true, ..back }));
     assert_eq!(task.usage_of(&next).map(|u| u.millis), Some(0));
 }
+
+#[test]
+fn what_is_over_can_be_archived_and_purged() {
+    let archive = asked(&over(), Ask::Archive);
+    assert_eq!((archive.to_remove(), &archive.state), (Some(Ask::Archive), &over().state));
+    assert_eq!(archive.asked(Ask::Archive, None, NOW), None, "the same again");
+    let archived = after(&archive, &Event::Archived);
+    assert_eq!(wish_of(&archived), Some((Ask::Archive, WishStatus::Done)));
+    assert_eq!(archived.asked(Ask::Archive, None, NOW), None, "it is");
+    let purge = asked(&archived, Ask::Purge);
+    assert_eq!((purge.to_remove(), purge.phase()), (Some(Ask::Purge), Phase::Archived));
+    assert_eq!(purge.asked(Ask::Purge, None, NOW), None, "the same again");
+
+    let purge = asked(&archive, Ask::Purge);
+    assert_eq!(purge.to_remove(), Some(Ask::Purge), "more was asked");
+    assert_eq!(purge.asked(Ask::Archive, None, NOW), None, "less is part of it");
+    assert_eq!(after(&purge, &Event::Archived).to_remove(), Some(Ask::Purge), "the record is still there");
+}
+
+#[test]
+fn nothing_is_removed_of_what_is_not_over() {
+    for (name, task) in samples().into_iter().filter(|(_, task)| !task.phase().is_over()) {
+        for ask in [Ask::Archive, Ask::Purge] {
+            assert_eq!(task.asked(ask, None, NOW), None, "{name} {ask:?}");
+        }
+    }
+}
+
+#[test]
+fn a_child_is_archived_alone_but_purged_with_its_parent() {
+    let mut gone = parent();
+    gone.state = over().state;
+    let child = gone.child(1).expect("the second");
+    assert_eq!(child.asked(Ask::Archive, None, NOW), None, "it has no document and no files");
+    let child = Task { rev: Rev(3), ..child };
+    for ask in [Ask::Archive, Ask::Purge] {
+        assert_eq!(asked(&child, ask).to_remove(), Some(Ask::Archive), "{ask:?}");
+    }
+    let archived = after(&child, &Event::Archived);
+    assert_eq!(archived.asked(Ask::Purge, None, NOW), None);
+}
+
+#[test]
+fn bytes_count_until_the_files_are_gone() {
+    let measured = after(&over(), &Event::Measured(9));
+    assert_eq!((measured.disk, measured.disk_held()), (Some(9), 9));
+    assert_eq!(after(&measured, &Event::Measured(4)).disk_held(), 4);
+    let archived = after(&measured, &Event::Archived);
+    assert_eq!((archived.disk, archived.disk_held()), (Some(9), 0));
+}

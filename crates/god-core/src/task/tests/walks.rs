@@ -52,8 +52,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Happens(Event::EndedUnstarted(Outcome::Refused("no".into())))),
         1 => Just(Step::Happens(Event::Poisoned("faults".into()))),
         1 => Just(Step::Happens(Event::Archived)),
+        1 => (0u64..9).prop_map(|bytes| Step::Happens(Event::Measured(bytes))),
         5 => prop_oneof![Just(Ask::Kill), Just(Ask::Suspend), Just(Ask::Resume), Just(Ask::Reschedule)]
             .prop_map(Step::Asks),
+        2 => prop_oneof![Just(Ask::Archive), Just(Ask::Purge)].prop_map(Step::Asks),
     ]
 }
 
@@ -85,8 +87,11 @@ fn judge(before: &Task, next: &Task) -> Result<(), TestCaseError> {
         prop_assert!(!before.kill_wanted(), "a kill holds");
     }
     match before.phase() {
-        Phase::Over => prop_assert_eq!(next.phase(), Phase::Archived),
-        Phase::Archived => prop_assert!(false, "nothing leaves the archive"),
+        Phase::Over => prop_assert!(next.phase().is_over()),
+        Phase::Archived => {
+            let told = (next.phase(), next.to_remove());
+            prop_assert_eq!(told, (Phase::Archived, Some(Ask::Purge)), "nothing leaves the archive");
+        }
         _ => {}
     }
     if before.phase().is_over() {
@@ -96,7 +101,11 @@ fn judge(before: &Task, next: &Task) -> Result<(), TestCaseError> {
         prop_assert!(next.kill_wanted() || next.phase().is_over(), "a kill is not forgotten");
     }
     if next.phase().is_over() || next.phase() == Phase::Held {
-        prop_assert!(!next.wish.as_ref().is_some_and(Wish::is_open), "nobody would answer it");
+        let open = next.wish.as_ref().filter(|wish| wish.is_open());
+        prop_assert!(open.is_none() || next.to_remove().is_some(), "nobody would answer it");
+    }
+    if !next.phase().is_over() {
+        prop_assert_eq!((next.to_remove(), next.disk), (None, None), "not before the end");
     }
     if let (Some(a), Some(b)) = (before.state.attempt(), next.state.attempt()) {
         prop_assert_eq!(a, b, "an attempt does not change while it is live");
