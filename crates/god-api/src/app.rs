@@ -8,21 +8,19 @@ use crate::guard::Turns;
 use crate::hub::Hub;
 use crate::throttle::Throttle;
 use crate::token::Tokens;
+use crate::why::{Board, Why};
 use bytes::Bytes;
 use god_core::auth::Auth;
-use god_core::group::Group;
 use god_core::ids::OpId;
 use god_core::keys::{Purpose, Secret};
 use god_core::resources::Node;
 use god_core::spec::{Owner, Volume};
-use god_core::state::Phase;
 use god_core::store::{Store, StoreError};
 use god_core::user::{Project, User};
 use god_core::wire::{self, AskedVolume, WireContext};
 use god_core::{Task, Timestamp, UserId};
 use god_runtime::jobdir::JobDirs;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -84,7 +82,7 @@ pub struct Inner {
     projects: Fresh<(), Arc<Vec<Project>>>,
     nodes: Fresh<(), Arc<Vec<Node>>>,
     maintenance: Fresh<(), bool>,
-    whys: Fresh<(), Arc<HashMap<String, String>>>,
+    pub(crate) board: Fresh<(), Arc<Board>>,
 }
 
 impl fmt::Debug for Inner {
@@ -122,7 +120,7 @@ impl App {
             projects: Fresh::default(),
             nodes: Fresh::default(),
             maintenance: Fresh::default(),
-            whys: Fresh::default(),
+            board: Fresh::default(),
             store,
             auth,
             config,
@@ -197,21 +195,15 @@ impl Inner {
         Ok(())
     }
 
-    /// What the scheduler says of groups of pending tasks.
-    pub(crate) async fn whys(&self) -> Result<Whys, StoreError> {
-        let load = || async { Ok(Arc::new(self.store.pinned("why/").await?.into_iter().collect())) };
-        Ok(Whys(Some(self.whys.get(&(), load).await?)))
-    }
-
-    /// What is needed to show this task.
-    pub(crate) async fn whys_for(&self, task: &Task) -> Result<Whys, StoreError> {
-        if task.phase() == Phase::Pending { self.whys().await } else { Ok(Whys(None)) }
-    }
-
     /// The document of a task.
-    pub(crate) fn document(&self, task: &Task, whys: &Whys) -> Value {
+    pub(crate) fn document(&self, task: &Task, why: Option<&Why>) -> Value {
         let job_dir = |task: &Task| self.job_dir(task).to_string_lossy().into_owned();
-        wire::document(task, &WireContext { job_dir: &job_dir, why: whys.of(task) })
+        let context = WireContext { job_dir: &job_dir, why: why.map(|why| &why.reason) };
+        let mut document = wire::document(task, &context);
+        if let Some(why) = why {
+            document["status"]["why"] = why.json();
+        }
+        document
     }
 
     /// Where a task's files are.
@@ -225,21 +217,6 @@ impl Inner {
     /// The task of this id.
     pub(crate) async fn task(&self, id: god_core::TaskId) -> Result<Task, ApiError> {
         self.store.get(&[id]).await?.pop().flatten().ok_or_else(|| ApiError::no_task(id))
-    }
-}
-
-/// Reasons of the scheduler, by group of pending tasks.
-#[derive(Debug, Clone)]
-pub(crate) struct Whys(Option<Arc<HashMap<String, String>>>);
-
-impl Whys {
-    /// What the scheduler says of a pending task; the task's own state may know more.
-    pub(crate) fn of(&self, task: &Task) -> Option<&str> {
-        let texts = self.0.as_ref().filter(|texts| !texts.is_empty())?;
-        if task.phase() != Phase::Pending {
-            return None;
-        }
-        texts.get(&format!("why/{}", Group::of(&task.spec).key())).map(String::as_str)
     }
 }
 

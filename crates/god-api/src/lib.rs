@@ -19,6 +19,7 @@ mod serve;
 mod subject;
 mod throttle;
 mod token;
+mod why;
 
 pub use app::{App, Parts};
 pub use config::{ApiConfig, ImageOffer, VolumeOffer};

@@ -201,6 +201,16 @@ impl<'a> Section<'a> {
         number
     }
 
+    /// A number that is not negative.
+    pub(crate) fn weight(&mut self, key: &'static str) -> Option<f64> {
+        let number = self.number(key)?;
+        if number < 0.0 {
+            self.fault(key, format!("{number} is negative"), "accepted: 0 or a positive number, such as 0.2");
+            return None;
+        }
+        Some(number)
+    }
+
     /// Bytes. Null is 0.
     pub(crate) fn size(&mut self, key: &'static str) -> Option<u64> {
         self.unit(key, "accepted: bytes or a size such as 10M", units::parse_size)

@@ -2,6 +2,7 @@
 
 use god_core::group::Shape;
 use god_core::ids::{ExecutorName, NodeName, TaskId};
+use god_core::reason::{Code, Reason};
 use god_core::resources::{Amount, Node};
 use god_core::task::Task;
 use god_core::units::{Bytes, Cores};
@@ -65,19 +66,34 @@ pub enum NoRoom {
 impl NoRoom {
     /// In words with numbers, for the task's owner.
     #[must_use]
-    pub fn text(&self, shape: &Shape) -> String {
+    pub fn reason(&self, shape: &Shape) -> Reason {
+        let amounts = |code, text, kind: &str, there: &Amount| {
+            Reason::new(code, text)
+                .with("cores", shape.cores)
+                .with("ram_gb", shape.ram)
+                .with(&format!("{kind}_cores"), there.cores.0)
+                .with_amount(&format!("{kind}_ram_gb"), there.memory.0 as f64 / (1u64 << 30) as f64)
+        };
         match self {
-            NoRoom::UnknownExecutor(name) => format!("Executor {name} is not configured"),
-            NoRoom::NoNodes(name) => format!("Executor {name} does not answer"),
-            NoRoom::NoLabels(labels) => format!("No node has the labels {}", labels.join(" ")),
-            NoRoom::TooLarge { largest } => {
-                format!("Needs {shape}; the largest node has {} cores, {}", largest.cores.0, largest.memory)
+            NoRoom::UnknownExecutor(name) => {
+                Reason::new(Code::ExecutorUnknown, format!("Executor {name} is not configured"))
             }
-            NoRoom::Busy { free } => format!(
-                "Not enough resources available: needs {shape}; free on one node are {} cores, {}",
-                free.cores.0, free.memory
-            ),
-            NoRoom::NoPorts => "no port available".to_owned(),
+            NoRoom::NoNodes(name) => {
+                Reason::new(Code::ExecutorDown, format!("Executor {name} does not answer"))
+            }
+            NoRoom::NoLabels(labels) => {
+                Reason::new(Code::Labels, format!("No node has the labels {}", labels.join(" ")))
+            }
+            NoRoom::TooLarge { largest } => {
+                let there = format!("the largest node has {} cores, {}", largest.cores.0, largest.memory);
+                amounts(Code::TooLarge, format!("Needs {shape}; {there}"), "largest", largest)
+            }
+            NoRoom::Busy { free } => {
+                let there = format!("free on one node are {} cores, {}", free.cores.0, free.memory);
+                let text = format!("Not enough resources available: needs {shape}; {there}");
+                amounts(Code::Resources, text, "free", free)
+            }
+            NoRoom::NoPorts => Reason::new(Code::Ports, "no port available"),
         }
     }
 }

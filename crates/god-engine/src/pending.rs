@@ -6,7 +6,8 @@
 use god_core::array::ArraySpec;
 use god_core::group::Group;
 use god_core::ids::TaskId;
-use god_core::policy::{Candidate, Policy};
+use god_core::policy::{Candidate, Policy, Ranks, Standing};
+use god_core::reason::Reason;
 use god_core::state::Phase;
 use god_core::task::Task;
 use god_core::units::Timestamp;
@@ -57,7 +58,7 @@ struct Queue {
     arrays: BTreeSet<TaskId>,
     blocked_until: Option<Duration>,
     backoff: Duration,
-    why: Option<String>,
+    why: Option<Reason>,
 }
 
 /// An array that is not over.
@@ -232,6 +233,7 @@ impl Pending {
     /// Groups that have something to try now, best first by policy.
     #[must_use]
     pub fn order(&self, policy: &dyn Policy, now: Timestamp, mono: Duration) -> Order {
+        let standing = Standing::default();
         let mut candidates = Vec::new();
         let mut heads = Vec::new();
         for (ix, queue) in self.queues.iter().enumerate() {
@@ -239,17 +241,22 @@ impl Pending {
                 continue;
             }
             if let Some((pick, submitted)) = self.head(ix) {
-                candidates.push(Candidate { group: &queue.group, head: pick.id(), submitted });
-                heads.push((ix, pick.id()));
+                candidates.push(Candidate {
+                    group: &queue.group,
+                    user: &standing,
+                    project: &standing,
+                    head: pick.id(),
+                    submitted,
+                    newest: submitted,
+                });
+                heads.push((ix, pick.id(), submitted));
             }
         }
-        let ranks = policy.rank(&candidates, now);
-        let heap = heads
-            .into_iter()
-            .zip(ranks)
-            .map(|((ix, id), rank)| Reverse((Rank(rank), id, ix)))
-            .collect::<BinaryHeap<_>>();
-        Order { heap }
+        let mut order = Order { heap: BinaryHeap::new(), ranks: policy.rank(&candidates, now) };
+        for (candidate, (ix, head, submitted)) in heads.into_iter().enumerate() {
+            order.push(Place { candidate, ix }, head, submitted);
+        }
+        order
     }
 
     /// The oldest task of a group that may start.
@@ -338,7 +345,7 @@ impl Pending {
     }
 
     /// Notes why a group's head could not be placed; `true` when this is news.
-    pub fn set_why(&mut self, ix: GroupIx, why: Option<String>) -> bool {
+    pub fn set_why(&mut self, ix: GroupIx, why: Option<Reason>) -> bool {
         let queue = &mut self.queues[ix];
         if queue.why == why {
             return false;
@@ -351,24 +358,34 @@ impl Pending {
 /// Heads of groups, best first.
 #[derive(Debug)]
 pub struct Order {
-    heap: BinaryHeap<Reverse<(Rank, TaskId, GroupIx)>>,
+    heap: BinaryHeap<Reverse<(Rank, TaskId, Place)>>,
+    ranks: Ranks,
+}
+
+/// A group among the candidates of a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    candidate: usize,
+    /// The group.
+    pub ix: GroupIx,
 }
 
 impl Order {
     /// The best group.
-    pub fn pop(&mut self) -> Option<(Rank, GroupIx)> {
-        self.heap.pop().map(|Reverse((rank, _, ix))| (rank, ix))
+    pub fn pop(&mut self) -> Option<Place> {
+        self.heap.pop().map(|Reverse((_, _, place))| place)
     }
 
     /// Puts a group back with its new head.
-    pub fn push(&mut self, rank: Rank, head: TaskId, ix: GroupIx) {
-        self.heap.push(Reverse((rank, head, ix)));
+    pub fn push(&mut self, place: Place, head: TaskId, submitted: Timestamp) {
+        let rank = Rank(self.ranks.of(place.candidate, submitted));
+        self.heap.push(Reverse((rank, head, place)));
     }
 }
 
 /// A rank with a total order.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rank(f64);
+struct Rank(f64);
 
 impl Eq for Rank {}
 

@@ -2,7 +2,7 @@
 
 use god_core::executor::PortPair;
 use god_core::ids::{ExecutorName, NodeName, TaskId};
-use god_core::policy::{Candidate, Policy};
+use god_core::policy::{Candidate, Policy, Ranks};
 use god_core::resources::{Amount, Node};
 use god_core::spec::TaskSpec;
 use god_core::state::{Attempt, Event};
@@ -60,7 +60,7 @@ impl Policy for Fifo {
         "fifo"
     }
 
-    fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Vec<f64> {
-        vec![0.0; candidates.len()]
+    fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Ranks {
+        Ranks::equal(candidates.len())
     }
 }

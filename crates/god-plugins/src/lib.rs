@@ -51,7 +51,8 @@ type BuildPolicy = fn(&Config) -> Arc<dyn Policy>;
 type BuildAuth = fn(&Config, Arc<dyn Store>) -> Arc<dyn Auth>;
 
 /// Constructors of policies.
-const POLICIES: &[(&str, BuildPolicy)] = &[(policy_fifo::NAME, |_| Arc::new(policy_fifo::FiFo))];
+const POLICIES: &[(&str, BuildPolicy)] =
+    &[(policy_fifo::NAME, |_| Arc::new(policy_fifo::FiFo)), (policy_fairshare::NAME, fair_share)];
 
 /// Constructors of authentication plugins.
 const AUTHS: &[(&str, BuildAuth)] =
@@ -85,6 +86,21 @@ pub fn known() -> Known<'static> {
 pub fn policy(config: &Config) -> Result<Arc<dyn Policy>, PluginError> {
     let build = find("scheduling policy", POLICIES, &config.scheduling.policy)?;
     Ok(build(config))
+}
+
+fn fair_share(config: &Config) -> Arc<dyn Policy> {
+    let weights = &config.scheduling.fairshare;
+    Arc::new(policy_fairshare::FairShare::new(policy_fairshare::Weights {
+        waiting_time: weights.waiting_time,
+        user_time: weights.user_time,
+        user_cpu: weights.user_cpu,
+        user_ram: weights.user_ram,
+        project_time: weights.group_time,
+        project_cpu: weights.group_cpu,
+        project_ram: weights.group_ram,
+        user: weights.user,
+        project: weights.group,
+    }))
 }
 
 /// The configured authentication.

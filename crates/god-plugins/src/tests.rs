@@ -17,7 +17,7 @@ async fn every_name_of_a_table_makes_the_plugin_of_that_name() {
     assert_eq!(known.executors, ["local", "docker", "fake"]);
     assert_eq!(
         (known.policies, known.auth, known.status),
-        (["FiFo"].as_slice(), ["local"].as_slice(), [].as_slice())
+        (["FiFo", "FairShare"].as_slice(), ["local"].as_slice(), [].as_slice())
     );
     let config = config();
     assert_eq!(policy(&config).unwrap().name(), "FiFo");
@@ -35,7 +35,9 @@ async fn a_name_outside_of_the_tables_is_an_error_with_the_names_there_are() {
     let error = executors(&config).await.unwrap_err().to_string();
     assert_eq!(error, "the executor `mesos` is not built into this program; known here: local, docker, fake");
     config.scheduling.policy = "FairShare".to_owned();
-    assert!(policy(&config).unwrap_err().to_string().contains("known here: FiFo"));
+    assert_eq!(policy(&config).unwrap().name(), "FairShare");
+    config.scheduling.policy = "Backfill".to_owned();
+    assert!(policy(&config).unwrap_err().to_string().contains("known here: FiFo, FairShare"));
     config.stores.kind = StoreKind::Mongo;
     assert!(store(&config).await.unwrap_err().to_string().contains("known here: memory, sqlite"));
     assert!(backup(&config, std::path::Path::new("/nowhere/x")).await.is_err());

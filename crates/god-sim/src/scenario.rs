@@ -7,7 +7,7 @@ use crate::rt::{Ended, MOST_TURNS, Proc, Rt, SimClock, Unrest, wall};
 use crate::store::{SimStore, StoreFaults};
 use god_core::array::ArraySpec;
 use god_core::ids::{Holder, ProjectId, TaskId, UserId};
-use god_core::policy::{Candidate, Policy};
+use god_core::policy::{Candidate, Policy, Ranks};
 use god_core::spec::{AfterPolicy, Output, Owner, TaskSpec};
 use god_core::state::Ask;
 use god_core::store::{NewTask, PendingLimits, Store, Submitted};
@@ -88,8 +88,8 @@ impl Policy for Fifo {
     fn name(&self) -> &'static str {
         "fifo"
     }
-    fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Vec<f64> {
-        vec![0.0; candidates.len()]
+    fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Ranks {
+        Ranks::equal(candidates.len())
     }
 }
 

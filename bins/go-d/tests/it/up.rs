@@ -59,14 +59,14 @@ fn what_is_not_built_in_is_said_and_not_left_out() {
     let site = Site::new();
     site.said("go-d", &["init"]);
     let config = fs::read_to_string(site.config()).unwrap();
-    let changed = config.replace("[\"local\"]", "[\"local\", \"mesos\"]") + "scheduler_policy: FairShare\n";
+    let changed = config.replace("[\"local\"]", "[\"local\", \"mesos\"]") + "scheduler_policy: Backfill\n";
     assert_ne!(config, changed);
     fs::write(site.config(), changed).unwrap();
     let refused = site.run("go-d", &["up", "--listen", "127.0.0.1:0"]);
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        said.contains("`mesos` is not built into") && said.contains("`FairShare` is not built into"),
+        said.contains("`mesos` is not built into") && said.contains("no scheduling policy named `Backfill`"),
         "{said}"
     );
 }

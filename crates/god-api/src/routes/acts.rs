@@ -7,6 +7,7 @@ use crate::audit::Trail;
 use crate::error::ApiError;
 use crate::http::{At, Sent, json};
 use crate::subject::Subject;
+use crate::why;
 use axum::extract::State;
 use axum::response::Response;
 use god_core::admission;
@@ -69,8 +70,8 @@ async fn act(app: &App, subject: &Subject, trail: &Trail, id: &str, what: Ask) -
         Answer::Unknown => return Err(ApiError::no_task(id)),
     };
     trail.note(task.id.to_string(), Some(before), Some(recorded(&task)));
-    let whys = app.whys_for(&task).await?;
-    Ok(json(&json!({"msg": msg, "id": task.id, "status": wire::status(&task, whys.of(&task))})))
+    let why = app.why_of(&task).await?;
+    Ok(json(&json!({"msg": msg, "id": task.id, "status": why::status(&task, why.as_ref())})))
 }
 
 /// A dynamic field as it stands.

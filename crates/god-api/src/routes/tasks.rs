@@ -6,10 +6,11 @@ use crate::error::ApiError;
 use crate::http::{Asked, At, JsonList, json};
 use crate::hub;
 use crate::subject::Subject;
+use crate::why;
 use axum::extract::State;
 use axum::response::Response;
 use god_core::store::{OverFilter, Scan};
-use god_core::{ProjectId, Task, TaskId, UserId, wire};
+use god_core::{ProjectId, Task, TaskId, UserId};
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
@@ -51,16 +52,25 @@ pub(super) async fn pages(
     mut visit: impl FnMut(Task) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
     let mut after = None;
-    loop {
-        let page = app.store.scan(scan, after, PAGE).await?;
-        let (Some(last), n) = (page.last().map(|task| task.id), page.len()) else { return Ok(()) };
+    while let Some(page) = next_page(app, scan, &mut after).await? {
         page.into_iter().try_for_each(&mut visit)?;
-        if n < PAGE {
-            return Ok(());
-        }
-        after = Some(last);
+    }
+    Ok(())
+}
+
+/// The tasks after the last of the page before; `None` when there are no more.
+async fn next_page(
+    app: &App,
+    scan: &Scan,
+    after: &mut Option<TaskId>,
+) -> Result<Option<Vec<Task>>, ApiError> {
+    if after.is_some() {
         tokio::task::yield_now().await;
     }
+    let page = app.store.scan(scan, *after, PAGE).await?;
+    let Some(last) = page.last() else { return Ok(None) };
+    *after = Some(last.id);
+    Ok(Some(page))
 }
 
 /// `GET /task/active[?project=]`
@@ -83,15 +93,15 @@ async fn list_active(
     owner: Option<UserId>,
     project: Option<ProjectId>,
 ) -> Result<Response, ApiError> {
-    let whys = app.whys().await?;
     let mut list = JsonList::new();
-    pages(app, &Scan::Active(owner), |task| {
-        if project.as_ref().is_none_or(|project| task.spec.owner.project == *project) {
-            list.push(&app.document(&task, &whys))?;
+    let (scan, mut after) = (Scan::Active(owner), None);
+    while let Some(mut page) = next_page(app, &scan, &mut after).await? {
+        page.retain(|task| project.as_ref().is_none_or(|project| task.spec.owner.project == *project));
+        let whys = app.whys_of(&page).await?;
+        for task in &page {
+            list.push(&app.document(task, whys.of(task)))?;
         }
-        Ok(())
-    })
-    .await?;
+    }
     Ok(list.into_response())
 }
 
@@ -141,12 +151,11 @@ async fn list_over(
     };
     let (skip, limit) = (number(skip)?, number(limit)?);
     let limit = (limit > 0).then_some(limit);
-    let whys = app.whys().await?;
     let mut list = JsonList::new();
     match project {
         None => {
             for task in app.store.over(&OverFilter { owner, skip, limit }).await? {
-                list.push(&app.document(&task, &whys))?;
+                list.push(&app.document(&task, None))?;
             }
         }
         Some(project) => {
@@ -154,7 +163,7 @@ async fn list_over(
             let all = app.store.over(&OverFilter { owner, skip: 0, limit: None }).await?;
             let of_project = all.into_iter().filter(|task| task.spec.owner.project == project);
             for task in of_project.skip(skip).take(limit.unwrap_or(usize::MAX)) {
-                list.push(&app.document(&task, &whys))?;
+                list.push(&app.document(&task, None))?;
             }
         }
     }
@@ -168,8 +177,8 @@ pub(super) async fn one(
     At(id): At<String>,
 ) -> Result<Response, ApiError> {
     let task = allowed_task(&app, &subject, Action::Read, &id).await?;
-    let whys = app.whys_for(&task).await?;
-    Ok(json(&app.document(&task, &whys)))
+    let why = app.why_of(&task).await?;
+    Ok(json(&app.document(&task, why.as_ref())))
 }
 
 /// `GET /task/{id}/status`
@@ -183,8 +192,8 @@ pub(super) async fn status(
 }
 
 async fn status_answer(app: &App, task: &Task) -> Result<Response, ApiError> {
-    let whys = app.whys_for(task).await?;
-    Ok(json(&json!({"id": task.id, "status": wire::status(task, whys.of(task))})))
+    let why = app.why_of(task).await?;
+    Ok(json(&json!({"id": task.id, "status": why::status(task, why.as_ref())})))
 }
 
 /// How long to wait.

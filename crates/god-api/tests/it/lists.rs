@@ -2,6 +2,7 @@
 
 use crate::world::{world, world_with};
 use god_core::group::Group;
+use god_core::reason::{Code, Reason};
 use god_core::store::Store;
 use serde_json::{Value, json};
 
@@ -135,9 +136,20 @@ async fn what_the_scheduler_says_is_shown() {
     let id = world.submit("bob", |_| {}).await;
     let key = Group::of(&world.task(id).await.spec).key();
     let text = "1 core fits nowhere".to_owned();
-    world.store.pin(vec![(format!("why/{key}"), Some(text.clone()))]).await.expect("pinned");
+    let reason = Reason::new(Code::Resources, text.clone()).with("cores", 1);
+    let published = serde_json::to_string(&reason).expect("plain data");
+    world.store.pin(vec![(format!("why/{key}"), Some(published))]).await.expect("pinned");
     let doc = world.get("bob", &format!("/task/{id}")).await.ok();
+    assert_eq!(doc["status"]["why"], json!({"code": "resources", "numbers": {"cores": 1}, "position": null}));
     assert_eq!(doc["status"]["secondary"], "rejected by scheduler");
     assert_eq!(doc["status"]["reason"], json!(text));
-    assert_eq!(world.get("bob", "/task/active").await.ok()[0]["status"]["reason"], json!(text));
+    assert_eq!(world.get("bob", "/task/active").await.ok()[0]["status"], doc["status"]);
+
+    let other = world.submit("eve", |_| {}).await;
+    let status = world.get("eve", &format!("/task/{other}/status")).await.ok()["status"].clone();
+    assert_eq!((&status["secondary"], &status["why"]["code"]), (&json!(null), &json!("priority")));
+    let after = world.submit("eve", |body| body["requirements"]["tasks"] = json!([other.0])).await;
+    let status = world.get("eve", &format!("/task/{after}/status")).await.ok()["status"].clone();
+    assert_eq!(status["why"], json!({"code": "dependency", "numbers": {"tasks": 1}, "position": null}));
+    assert_eq!(status["reason"], json!(format!("Waits for the end of task {other}")));
 }

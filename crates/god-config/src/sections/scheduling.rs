@@ -142,7 +142,7 @@ impl Scheduling {
 impl FairShare {
     fn read(root: &mut Section<'_>) -> FairShare {
         let default = FairShare::default();
-        let mut weight = |key, default| root.number(key).unwrap_or(default);
+        let mut weight = |key, default| root.weight(key).unwrap_or(default);
         FairShare {
             waiting_time: weight("fairshare_waiting_time_weight", default.waiting_time),
             user: weight("fairshare_user_weight", default.user),

@@ -80,6 +80,7 @@ fn each_kind_of_value_is_checked() {
     fault("maxlifespan: soon", "`soon` is not a time");
     fault("store: postgres", "no store named `postgres`; accepted: sqlite, mongo, memory");
     fault("storage: tree", "no storage named `tree`; known here: pairtree");
+    fault("fairshare_user_weight: -1", "-1 is negative; accepted: 0 or a positive number, such as 0.2");
     fault("scheduler_policy: fifo", "no scheduling policy named `fifo`; known here: FairShare, FiFo");
     fault("local: {output: all}", "local.output: `all` is not a choice; accepted: files, none");
     fault("local: {cgroups: 1}", "local.cgroups: `1` is not a choice");

@@ -1,6 +1,7 @@
 use super::*;
 use crate::array::ArraySpec;
 use crate::ids::{ExecutorName, ProjectId, UserId};
+use crate::reason::{Code, Reason};
 use crate::spec::{AfterPolicy, Output, Owner};
 use crate::units::{Bytes, Cores};
 use crate::wire::status_words;
@@ -321,8 +322,8 @@ fn the_page_about_the_states_tells_every_word_of_the_wire() {
     }
     let (page, mut n_words) = (page(), BTreeSet::new());
     for task in tasks {
-        for why in [None, Some("all nodes are busy")] {
-            let (primary, secondary) = status_words(&task, why);
+        for why in [None, Some(Reason::new(Code::Resources, "all nodes are busy"))] {
+            let (primary, secondary) = status_words(&task, why.as_ref());
             for word in [Some(primary), secondary].into_iter().flatten().filter(|word| !word.is_empty()) {
                 assert!(page.contains(&format!("`{word}`")), "{word:?} is not on the page");
                 n_words.insert(word);

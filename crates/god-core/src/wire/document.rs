@@ -4,6 +4,7 @@ use super::words::{self, filled};
 use super::{JOB_MOUNT, JOB_VOLUME, SSH_PORT, status_words};
 use crate::executor::PortPair;
 use crate::ids::RunRef;
+use crate::reason::Reason;
 use crate::spec::{AfterPolicy, Output, TaskSpec, Volume};
 use crate::state::{Attempt, Outcome, TaskState};
 use crate::task::Task;
@@ -17,7 +18,7 @@ pub struct WireContext<'a> {
     /// Absolute path of the task's job directory.
     pub job_dir: &'a dyn Fn(&Task) -> String,
     /// What the scheduler says of a pending task, beyond what its state knows.
-    pub why: Option<&'a str>,
+    pub why: Option<&'a Reason>,
 }
 
 impl fmt::Debug for WireContext<'_> {
@@ -83,7 +84,7 @@ pub fn document(task: &Task, context: &WireContext<'_>) -> Value {
 
 /// The `status` part alone, for clients that only wait.
 #[must_use]
-pub fn status(task: &Task, why: Option<&str>) -> Value {
+pub fn status(task: &Task, why: Option<&Reason>) -> Value {
     status_of(task, &Shown::of(task), why)
 }
 
@@ -254,7 +255,7 @@ fn command(spec: &TaskSpec, shown: &Shown<'_>) -> Value {
     Value::Object(command)
 }
 
-fn status_of(task: &Task, shown: &Shown<'_>, why: Option<&str>) -> Value {
+fn status_of(task: &Task, shown: &Shown<'_>, why: Option<&Reason>) -> Value {
     let (primary, secondary) = status_words(task, why);
     let mut status = object(json!({
         "primary": primary,

@@ -2,6 +2,7 @@ use super::*;
 use crate::array::ArraySpec;
 use crate::executor::PortPair;
 use crate::ids::{ExecutorName, NodeName, OpId, ProjectId, Rev, RunRef, TaskId, UserId};
+use crate::reason::{Code, Reason};
 use crate::spec::{AfterPolicy, Output, Owner, TaskSpec, Volume};
 use crate::state::{Ask, Attempt, Outcome, Ran, TaskState, Wish, WishStatus};
 use crate::task::{Children, Failures, Task};
@@ -270,7 +271,7 @@ proptest! {
 
     #[test]
     fn every_document_keeps_what_clients_rely_on(task in task(), why in of(".{0,8}")) {
-        let doc = document(&task, &WireContext { job_dir: &dir, why: why.as_deref() });
+        let doc = document(&task, &WireContext { job_dir: &dir, why: why.map(|text| Reason::new(Code::Resources, text)).as_ref() });
         let status = &doc["status"];
         let primary = status["primary"].as_str().expect("a text");
         prop_assert!(["pending", "running", "over", "archived"].contains(&primary));
@@ -555,12 +556,15 @@ fn a_claimed_task_and_an_unmade_child_look_pending() {
 #[test]
 fn what_the_scheduler_says_is_shown_for_pending_tasks_only() {
     let mut task = example();
-    assert_eq!(status_words(&task, Some("no room")), ("running", None));
+    let why = |code| Reason::new(code, "no room");
+    assert_eq!(status_words(&task, Some(&why(Code::Resources))), ("running", None));
     task.state = TaskState::Pending { since: task.submitted, requeued: false, why: None };
     assert_eq!(status_words(&task, None), ("pending", None));
-    let status = status(&task, Some("no room"));
-    assert_eq!(status["secondary"], "rejected by scheduler");
-    assert_eq!(status["reason"], "no room");
+    let tried = status(&task, Some(&why(Code::Resources)));
+    assert_eq!(tried["secondary"], "rejected by scheduler");
+    assert_eq!(tried["reason"], "no room");
+    let waits = status(&task, Some(&why(Code::Priority)));
+    assert_eq!((&waits["secondary"], &waits["reason"]), (&Value::Null, &json!("no room")));
 }
 
 #[test]

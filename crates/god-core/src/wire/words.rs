@@ -1,5 +1,6 @@
 //! The words `primary` and `secondary` of the wire format, in both directions.
 
+use crate::reason::Reason;
 use crate::state::{Ask, Outcome, TaskState, Wish, WishStatus};
 use crate::task::Task;
 
@@ -50,15 +51,16 @@ pub(super) fn wish_of(word: &str) -> Option<(Ask, WishStatus)> {
 /// The words `primary` and `secondary` of a task. `why` is what the scheduler says of a pending task, beyond what the
 /// state itself knows. A claimed task still shows as pending: clients know no word for it.
 #[must_use]
-pub fn status_words(task: &Task, why: Option<&str>) -> (&'static str, Option<&'static str>) {
+pub fn status_words(task: &Task, why: Option<&Reason>) -> (&'static str, Option<&'static str>) {
     let wished = task.wish.as_ref().and_then(wish_word);
     match &task.state {
         TaskState::Pending { requeued, why: own, .. } => {
             let lost = task.failures.count > 0 && task.failures.reason == *own;
-            let word = match (filled(why), filled(own.as_deref())) {
-                (Some(_), _) => Some(REJECTED),
-                (None, Some(_)) if !(*requeued && lost) => Some(REJECTED),
-                (None, _) => requeued.then_some(RESCHEDULED),
+            let tried = why.is_some_and(|why| why.code.is_rejection());
+            let word = match (tried, filled(own.as_deref())) {
+                (true, _) => Some(REJECTED),
+                (false, Some(_)) if !(*requeued && lost) => Some(REJECTED),
+                (false, _) => requeued.then_some(RESCHEDULED),
             };
             (PENDING, wished.or(word))
         }
@@ -87,13 +89,14 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
 
 /// The text `reason`: why the task is where it is. `None` is null; running and over tasks without a problem have an
 /// empty one.
-pub(super) fn reason(task: &Task, why: Option<&str>) -> Option<String> {
+pub(super) fn reason(task: &Task, why: Option<&Reason>) -> Option<String> {
     let wished = task.wish.as_ref().filter(|wish| wish_word(wish).is_some());
     let wished = wished.and_then(|wish| filled(wish.reason.as_deref()));
     match &task.state {
-        TaskState::Pending { why: own, .. } => {
-            wished.or(filled(why)).or(filled(own.as_deref())).map(str::to_owned)
-        }
+        TaskState::Pending { why: own, .. } => wished
+            .or(why.and_then(|why| filled(Some(&why.text))))
+            .or(filled(own.as_deref()))
+            .map(str::to_owned),
         TaskState::Starting { .. } => wished.map(str::to_owned),
         TaskState::Running { .. } | TaskState::Gathering { .. } => {
             Some(wished.unwrap_or_default().to_owned())

@@ -24,7 +24,7 @@ fn shape(cores: u32, ram: u32) -> Shape {
 fn found(capacity: &Capacity, shape: &Shape) -> String {
     match capacity.find(shape) {
         Ok((_, node)) => node.to_string(),
-        Err(no) => no.text(shape),
+        Err(no) => no.reason(shape).text,
     }
 }
 

@@ -10,14 +10,14 @@ const NOW: Timestamp = Timestamp(5000);
 fn drain(pending: &mut Pending) -> Vec<u64> {
     let mut ids = Vec::new();
     let mut order = pending.order(&Fifo, NOW, Duration::ZERO);
-    while let Some((rank, ix)) = order.pop() {
-        let Some((pick, parent)) = pending.pop(ix) else { continue };
+    while let Some(place) = order.pop() {
+        let Some((pick, parent)) = pending.pop(place.ix) else { continue };
         ids.push(pick.id().0);
         if let Some(parent) = parent {
             pending.child_live(parent, 1);
         }
-        if let Some((pick, _)) = pending.head(ix) {
-            order.push(rank, pick.id(), ix);
+        if let Some((pick, submitted)) = pending.head(place.ix) {
+            order.push(place, pick.id(), submitted);
         }
     }
     ids
@@ -53,15 +53,17 @@ fn a_better_rank_goes_before_a_lower_id() {
         fn name(&self) -> &'static str {
             "wide-first"
         }
-        fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Vec<f64> {
-            candidates.iter().map(|c| -f64::from(c.group.shape.cores)).collect()
+        fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Ranks {
+            let bases = candidates.iter().map(|c| -f64::from(c.group.shape.cores)).collect();
+            Ranks { bases, ..Ranks::equal(0) }
         }
     }
     let mut pending = Pending::default();
     pending.add(task(1, spec()), Vec::new());
     pending.add(wide(2), Vec::new());
     let mut order = pending.order(&WideFirst, NOW, Duration::ZERO);
-    let heads: Vec<_> = std::iter::from_fn(|| order.pop()).filter_map(|(_, ix)| pending.head(ix)).collect();
+    let heads: Vec<_> =
+        std::iter::from_fn(|| order.pop()).filter_map(|place| pending.head(place.ix)).collect();
     assert_eq!(heads.iter().map(|(pick, _)| pick.id().0).collect::<Vec<_>>(), [2, 1]);
 }
 
@@ -144,7 +146,7 @@ fn a_group_whose_start_failed_is_left_alone_longer_each_time() {
     let ix = pending.group_of(&first).expect("queued");
     let best = |pending: &Pending, mono: Duration| {
         let mut order = pending.order(&Fifo, NOW, mono);
-        order.pop().and_then(|(_, ix)| pending.head(ix)).map(|(pick, _)| pick.id().0)
+        order.pop().and_then(|place| pending.head(place.ix)).map(|(pick, _)| pick.id().0)
     };
     let mut mono = Duration::ZERO;
     let mut spans = Vec::new();
@@ -180,6 +182,7 @@ fn a_reason_is_news_once() {
     let first = task(1, spec());
     pending.add(first.clone(), Vec::new());
     let ix = pending.group_of(&first).expect("queued");
-    assert!(pending.set_why(ix, Some("full".into())) && !pending.set_why(ix, Some("full".into())));
+    let why = Some(god_core::reason::Reason::new(god_core::reason::Code::Resources, "full"));
+    assert!(pending.set_why(ix, why.clone()) && !pending.set_why(ix, why));
     assert!(pending.set_why(ix, None) && !pending.set_why(ix, None));
 }

@@ -4,9 +4,10 @@ use super::starts::Starting;
 use super::{Inflight, Scheduler, State};
 use crate::capacity::Held;
 use crate::flaw::{self, Flaw};
-use crate::pending::{GroupIx, Order, Pick, Rank};
+use crate::pending::{GroupIx, Order, Pick, Place};
 use god_core::executor::PortPair;
 use god_core::ids::{ExecutorName, NodeName, TaskId};
+use god_core::reason::Reason;
 use god_core::state::{Attempt, Event, Phase};
 use god_core::store::{Change, Committed, StoreError};
 use god_core::task::Task;
@@ -39,19 +40,20 @@ impl Scheduler<'_> {
         s.capacity.tune(mono);
         let mut order = s.pending.order(self.world.policy.as_ref(), self.world.clock.now(), mono);
         let mut placed = Vec::new();
-        while let Some((rank, ix)) = order.pop() {
+        while let Some(place) = order.pop() {
+            let ix = place.ix;
             if placed.len() >= self.world.settings.claim_batch {
                 return (placed, true);
             }
             let shape = s.pending.group(ix).shape.clone();
             match s.capacity.find(&shape) {
                 // Nothing of this shape fits now: the whole group is done with for this pass.
-                Err(no) => self.explain(s, ix, Some(no.text(&shape))),
+                Err(no) => self.explain(s, ix, Some(no.reason(&shape))),
                 Ok(node) => {
                     let Some((pick, parent)) = s.pending.pop(ix) else { continue };
                     if s.capacity.held(pick.id()).is_some() {
                         // A child that got a document while it waited is known twice, and was placed already.
-                        requeue_head(s, &mut order, rank, ix);
+                        requeue_head(s, &mut order, place);
                         continue;
                     }
                     let ports = s.capacity.free_ports(shape.ports);
@@ -68,7 +70,7 @@ impl Scheduler<'_> {
                     }
                     placed.push(Placed { pick, node, ports });
                     self.explain(s, ix, None);
-                    requeue_head(s, &mut order, rank, ix);
+                    requeue_head(s, &mut order, place);
                 }
             }
         }
@@ -76,8 +78,9 @@ impl Scheduler<'_> {
     }
 
     /// Notes why a group waits, and publishes it when it is news.
-    pub(super) fn explain(&self, s: &mut State, ix: GroupIx, why: Option<String>) {
+    pub(super) fn explain(&self, s: &mut State, ix: GroupIx, why: Option<Reason>) {
         if s.pending.set_why(ix, why.clone()) {
+            let why = why.and_then(|why| serde_json::to_string(&why).ok());
             s.pins.insert(format!("why/{}", s.pending.group(ix).key()), why);
         }
     }
@@ -222,8 +225,8 @@ impl Scheduler<'_> {
     }
 }
 
-fn requeue_head(s: &State, order: &mut Order, rank: Rank, ix: GroupIx) {
-    if let Some((pick, _)) = s.pending.head(ix) {
-        order.push(rank, pick.id(), ix);
+fn requeue_head(s: &State, order: &mut Order, place: Place) {
+    if let Some((pick, submitted)) = s.pending.head(place.ix) {
+        order.push(place, pick.id(), submitted);
     }
 }

@@ -8,6 +8,7 @@ use crate::inflight::guarded;
 use crate::moves;
 use god_core::executor::{Abandon, Executor, StartError, Started};
 use god_core::ids::TaskId;
+use god_core::reason::{Code, Reason};
 use god_core::state::{Event, Outcome, Phase, TaskState};
 use god_core::store::StoreError;
 use god_core::task::Task;
@@ -120,7 +121,7 @@ impl Scheduler<'_> {
                         info!(task = %task.id, why, "start was put off");
                         if let Some(ix) = ix {
                             s.pending.back_off(ix, mono);
-                            self.explain(s, ix, Some(why.clone()));
+                            self.explain(s, ix, Some(Reason::new(Code::Backoff, why.clone())));
                         }
                         Event::Returned { why: Some(why) }
                     }
