@@ -87,6 +87,7 @@ impl Daemon {
         let world = World {
             store,
             executors,
+            watchers: god_plugins::watchers(config)?,
             policy: god_plugins::policy(config)?,
             clock: Arc::new(RealClock::default()),
             ops: Arc::new(Ops::new(random()?)),

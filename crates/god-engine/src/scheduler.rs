@@ -56,6 +56,8 @@ struct State {
     pins: BTreeMap<String, Option<String>>,
     /// Tasks to look at again with the next reconciliation.
     again: BTreeSet<TaskId>,
+    /// Pins of the tasks that a watcher does not let start.
+    refused: BTreeSet<String>,
     maintenance: bool,
     /// Tells a busy time from a quiet one.
     pace: Pace,

@@ -1,15 +1,22 @@
 //! Small tasks and nodes for the tests beside the code.
 
+use crate::world::{Clock, Ops, Settings, World};
+use async_trait::async_trait;
+use futures::FutureExt;
 use god_core::executor::PortPair;
-use god_core::ids::{ExecutorName, NodeName, TaskId};
+use god_core::ids::{ExecutorName, Holder, NodeName, TaskId};
 use god_core::policy::{Candidate, Policy, Ranks};
 use god_core::resources::{Amount, Node};
 use god_core::spec::TaskSpec;
 use god_core::state::{Attempt, Event};
+use god_core::store::{NewTask, PendingLimits, Store, StoreError, Submitted};
 use god_core::task::Task;
 use god_core::units::{Bytes, Cores, Timestamp};
+use god_store::MemoryStore;
 use god_testkit::build;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
 
 /// A specification of one core and one GiB.
 pub(crate) fn spec() -> TaskSpec {
@@ -63,4 +70,62 @@ impl Policy for Fifo {
     fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Ranks {
         Ranks::equal(candidates.len())
     }
+}
+
+/// Time that passes because somebody waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct SteppedClock(Mutex<Duration>);
+
+#[async_trait]
+impl Clock for SteppedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(i64::try_from(self.mono().as_millis()).expect("a short test"))
+    }
+
+    fn mono(&self) -> Duration {
+        *self.0.lock().expect("no panic under the lock")
+    }
+
+    async fn sleep(&self, span: Duration) {
+        *self.0.lock().expect("no panic under the lock") += span;
+        let mut waited = false;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+/// A world with this store, no executors, and a clock that only waiting moves.
+pub(crate) fn world(store: &Arc<MemoryStore>) -> World {
+    World {
+        store: Arc::clone(store) as Arc<dyn Store>,
+        executors: Vec::new(),
+        watchers: Vec::new(),
+        policy: Arc::new(Fifo),
+        clock: Arc::new(SteppedClock::default()),
+        ops: Arc::new(Ops::new(1)),
+        settings: Settings::default(),
+        holder: Holder::new("test"),
+    }
+}
+
+/// The store in memory never waits.
+pub(crate) fn now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> T {
+    answer.now_or_never().expect("at once").expect("no fault")
+}
+
+/// The id of a task that is stored now.
+pub(crate) fn submitted(store: &MemoryStore, spec: TaskSpec) -> TaskId {
+    let (spec, limits) = (Arc::new(spec), PendingLimits::default());
+    let new = NewTask { spec, submitted: Timestamp(0), idempotency: None, limits };
+    match now(store.submit(vec![new])).pop() {
+        Some(Submitted::New(id)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Its document.
+pub(crate) fn stored(store: &MemoryStore, id: TaskId) -> Task {
+    now(store.get(&[id])).pop().flatten().expect("it is stored")
 }

@@ -6,6 +6,7 @@
 mod members;
 mod orphans;
 mod sight;
+mod verdicts;
 mod wishes;
 
 use crate::flaw::{self, Flaw};
@@ -22,6 +23,7 @@ use god_core::spec::Output;
 use god_core::state::{Event, Phase, TaskState};
 use god_core::store::{Lease, Seq, StoreError};
 use god_core::task::Task;
+use god_core::units::Timestamp;
 use members::Members;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -53,6 +55,8 @@ struct Watched {
     busy: bool,
     /// Whether it was seen paused (or not) although its document says otherwise.
     astray: bool,
+    /// How long it had run, and the monotonic time, when it was first seen running here.
+    ran_for: Option<(Duration, Duration)>,
 }
 
 impl Watched {
@@ -66,7 +70,16 @@ impl Watched {
             acted_at: None,
             busy: false,
             astray: false,
+            ran_for: None,
         }
+    }
+
+    /// How long its script has run. The wall clock is asked once, so that its jumps end nothing.
+    fn elapsed(&mut self, now: Timestamp, mono: Duration) -> Option<Duration> {
+        let TaskState::Running { since, .. } = self.task.state else { return None };
+        let (before, at) =
+            *self.ran_for.get_or_insert((Duration::from_millis(now.millis_since(since)), mono));
+        Some(before + mono.saturating_sub(at))
     }
 
     /// Whether there is something to do for it and nothing under way.
@@ -90,6 +103,8 @@ struct State {
     /// Unknown runs of ours, with the time they were first seen.
     strangers: BTreeMap<(usize, AttemptKey), Duration>,
     reconciled_at: Option<Duration>,
+    /// Whether the plugins are to be asked about the running tasks.
+    judge: bool,
     /// Tells a busy time from a quiet one.
     pace: Pace,
 }
@@ -215,6 +230,7 @@ impl<'a> Watcher<'a> {
         self.settle_doubtful(s, inflight);
         self.forget_finished(s, inflight);
         self.reconcile(s, inflight);
+        self.judge_running(s, inflight).await?;
         if inflight.done.is_empty() {
             self.wait(s, inflight).await;
         }

@@ -6,6 +6,7 @@ use god_core::ids::{ExecutorName, Holder, OpId};
 use god_core::policy::Policy;
 use god_core::store::Store;
 use god_core::units::{Seconds, Timestamp};
+use god_core::watcher::WatcherPlugin;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -112,6 +113,8 @@ pub struct World {
     pub store: Arc<dyn Store>,
     /// The configured executors; the first is the default.
     pub executors: Vec<Arc<dyn Executor>>,
+    /// Have a say in starts and runs.
+    pub watchers: Vec<Arc<dyn WatcherPlugin>>,
     /// The order of pending tasks.
     pub policy: Arc<dyn Policy>,
     /// Time.

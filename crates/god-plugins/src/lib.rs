@@ -19,6 +19,7 @@ use god_core::BoxError;
 use god_core::auth::Auth;
 use god_core::policy::Policy;
 use god_core::store::Store;
+use god_core::watcher::WatcherPlugin;
 use std::sync::Arc;
 
 /// Why a plugin was not made.
@@ -58,8 +59,13 @@ const POLICIES: &[(&str, BuildPolicy)] =
 const AUTHS: &[(&str, BuildAuth)] =
     &[(auth_local::NAME, |_, store| Arc::new(auth_local::LocalAuth::new(store)))];
 
-/// Watchers: what they decide is part of admission and of every executor, so they have no constructor.
-const WATCHERS: &[&str] = &["maxlifespan"];
+type BuildWatcher = fn(&Config) -> Arc<dyn WatcherPlugin>;
+
+/// Constructors of watchers.
+const WATCHERS: &[(&str, BuildWatcher)] = &[
+    (watcher_maxlifespan::NAME, |_| Arc::new(watcher_maxlifespan::MaxLifespan)),
+    (watcher_fake::NAME, |_| Arc::new(watcher_fake::Fake)),
+];
 
 /// Layouts of job directories.
 const STORAGES: &[&str] = &["pairtree"];
@@ -69,11 +75,12 @@ const STORAGES: &[&str] = &["pairtree"];
 pub fn known() -> Known<'static> {
     const AUTH_NAMES: [&str; AUTHS.len()] = names(AUTHS);
     const POLICY_NAMES: [&str; POLICIES.len()] = names(POLICIES);
+    const WATCHER_NAMES: [&str; WATCHERS.len()] = names(WATCHERS);
     Known {
         executors: executors::NAMES,
         auth: &AUTH_NAMES,
         policies: &POLICY_NAMES,
-        watchers: WATCHERS,
+        watchers: &WATCHER_NAMES,
         status: &[],
         storages: STORAGES,
     }
@@ -101,6 +108,15 @@ fn fair_share(config: &Config) -> Arc<dyn Policy> {
         user: weights.user,
         project: weights.group,
     }))
+}
+
+/// The configured watchers, in their order.
+///
+/// # Errors
+/// [`PluginError::NotBuiltIn`].
+pub fn watchers(config: &Config) -> Result<Vec<Arc<dyn WatcherPlugin>>, PluginError> {
+    let names = config.scheduling.watchers.iter();
+    names.map(|name| find("watcher", WATCHERS, name).map(|build| build(config))).collect()
 }
 
 /// The configured authentication.

@@ -209,6 +209,7 @@ impl Stage {
         let world = Arc::new(World {
             store: self.handle(),
             executors: vec![Arc::new(executor)],
+            watchers: Vec::new(),
             policy: Arc::new(Fifo),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ops: Arc::new(Ops::new(self.rng.draw())),

@@ -11,8 +11,11 @@ use god_core::state::{Event, Outcome, Phase};
 use god_core::store::{Change, ChangeNote, Changes, Committed, Lease, Scan, StoreError};
 use god_core::task::Task;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use tracing::info;
 
+/// What a pin is called that says why a watcher does not let a task start.
+const REFUSED: &str = "why/task/";
 /// Documents read in one question.
 const PAGE: usize = 512;
 
@@ -33,6 +36,7 @@ impl Scheduler<'_> {
             reconciled_at: self.world.clock.mono(),
             pins: BTreeMap::new(),
             again: BTreeSet::new(),
+            refused: store.pinned(REFUSED).await?.into_iter().map(|(key, _)| key).collect(),
             pace: Pace::default(),
             maintenance: self.in_maintenance().await?,
         };
@@ -163,11 +167,22 @@ impl Scheduler<'_> {
                 // An array that waits for others and has children of its own to end first.
                 Phase::Pending if task.kill_wanted() => self.add(s, task).await?,
                 Phase::Pending => match self.readiness(&task, &parents) {
-                    Ready::Now => self.add(s, task).await?,
+                    Ready::Now => match self.refusal(&task) {
+                        None => {
+                            self.forget_refusal(s, task.id);
+                            self.add(s, task).await?;
+                        }
+                        Some(why) => {
+                            let key = format!("{REFUSED}{}", task.id);
+                            s.refused.insert(key.clone());
+                            s.pins.insert(key, Some(why));
+                            s.again.insert(task.id);
+                        }
+                    },
                     Ready::After(waits) => s.pending.wait(task.id, &waits),
                     Ready::Never(why) => skipped.push((task, why)),
                 },
-                Phase::Held | Phase::Over | Phase::Archived => {}
+                Phase::Held | Phase::Over | Phase::Archived => self.forget_refusal(s, task.id),
             }
         }
         // Children before their parents, which can not end before them.
@@ -219,6 +234,24 @@ impl Scheduler<'_> {
             }
         }
         if waits.is_empty() { Ready::Now } else { Ready::After(waits) }
+    }
+
+    /// Why a watcher does not let a task start, if one does not.
+    fn refusal(&self, task: &Task) -> Option<String> {
+        self.world.watchers.iter().find_map(|watcher| {
+            match catch_unwind(AssertUnwindSafe(|| watcher.can_start(task))) {
+                Ok(answer) => answer.err(),
+                Err(_) => Some(format!("Watcher {} broke over this task", watcher.name())),
+            }
+        })
+    }
+
+    /// A task that a watcher had refused may start, or waits no more.
+    fn forget_refusal(&self, s: &mut State, id: TaskId) {
+        let key = format!("{REFUSED}{id}");
+        if s.refused.remove(&key) {
+            s.pins.insert(key, None);
+        }
     }
 
     /// Ends a task whose parents did not succeed.

@@ -1,19 +1,17 @@
 use super::*;
 use crate::ask::{Asked, ask};
 use crate::lease::{self, SCHEDULER};
-use crate::testing::{Fifo, parent, spec};
-use crate::world::{Clock, Ops, Settings};
+use crate::testing::{now, parent, spec, stored, submitted, world};
 use async_trait::async_trait;
-use futures::FutureExt;
 use futures::future::join;
 use god_core::executor::{ExecError, Executor, Finished, Launch, Listed, Run, Seen};
 use god_core::ids::ExecutorName;
-use god_core::ids::{Holder, OpId};
+use god_core::ids::OpId;
 use god_core::resources::Node;
 use god_core::spec::TaskSpec;
 use god_core::state::{Ask, Outcome};
 use god_core::state::{Phase, TaskState};
-use god_core::store::{NewTask, PendingLimits, Store, Submitted};
+use god_core::store::Store;
 use god_core::units::Seconds;
 use god_core::units::Timestamp;
 use god_store::MemoryStore;
@@ -22,60 +20,6 @@ use std::task::{Context, Poll, Waker};
 
 /// Turns of the loops after which a test gives up; each is a sleep of a virtual clock.
 const MOST_TURNS: usize = 200;
-
-/// Time that passes because somebody waits for it.
-#[derive(Debug, Default)]
-struct SteppedClock(Mutex<Duration>);
-
-#[async_trait]
-impl Clock for SteppedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(i64::try_from(self.mono().as_millis()).expect("a short test"))
-    }
-
-    fn mono(&self) -> Duration {
-        *self.0.lock().expect("no panic under the lock")
-    }
-
-    async fn sleep(&self, span: Duration) {
-        *self.0.lock().expect("no panic under the lock") += span;
-        let mut waited = false;
-        std::future::poll_fn(|_| {
-            if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
-        })
-        .await;
-    }
-}
-
-fn world(store: &Arc<MemoryStore>) -> World {
-    World {
-        store: Arc::clone(store) as Arc<dyn Store>,
-        executors: Vec::new(),
-        policy: Arc::new(Fifo),
-        clock: Arc::new(SteppedClock::default()),
-        ops: Arc::new(Ops::new(1)),
-        settings: Settings::default(),
-        holder: Holder::new("test"),
-    }
-}
-
-/// The store in memory never waits.
-fn now<T>(answer: impl Future<Output = Result<T, StoreError>>) -> T {
-    answer.now_or_never().expect("at once").expect("no fault")
-}
-
-fn submitted(store: &MemoryStore, spec: TaskSpec) -> TaskId {
-    let (spec, limits) = (Arc::new(spec), PendingLimits::default());
-    let new = NewTask { spec, submitted: Timestamp(0), idempotency: None, limits };
-    match now(store.submit(vec![new])).pop() {
-        Some(Submitted::New(id)) => id,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn stored(store: &MemoryStore, id: TaskId) -> Task {
-    now(store.get(&[id])).pop().flatten().expect("it is stored")
-}
 
 fn asks(store: &MemoryStore, id: TaskId, what: Ask) {
     let answer = now(ask(store, id, what, None, Timestamp(0), || OpId(9)));
@@ -226,4 +170,38 @@ fn an_answer_that_nobody_wants_any_more_gives_its_place_back() {
     assert_eq!(inflight.done.len(), 1, "the answer came while something else was waited for");
     inflight.done.clear();
     assert_eq!(Arc::strong_count(&scheduler.places[0]), 1, "its place was not given back");
+}
+
+/// Lets one name start only once that is allowed.
+#[derive(Debug, Default)]
+struct Gate(std::sync::atomic::AtomicBool);
+
+impl god_core::watcher::WatcherPlugin for Gate {
+    fn name(&self) -> &'static str {
+        "gate"
+    }
+    fn can_start(&self, task: &Task) -> Result<(), String> {
+        let open = self.0.load(std::sync::atomic::Ordering::Relaxed);
+        if open || task.spec.name != "waits" { Ok(()) } else { Err("the gate is closed".to_owned()) }
+    }
+}
+
+#[test]
+fn a_task_that_a_watcher_refuses_waits_with_its_reason_until_it_may_start() {
+    let store = Arc::new(MemoryStore::new());
+    let waits = submitted(&store, TaskSpec { name: "waits".to_owned(), ..spec() });
+    let other = submitted(&store, spec());
+    let gate = Arc::new(Gate::default());
+    let executor = Arc::new(Brittle { name: ExecutorName::new("x"), calls: Mutex::default() });
+    let world = World {
+        executors: vec![executor as Arc<dyn Executor>],
+        watchers: vec![Arc::clone(&gate) as Arc<dyn god_core::watcher::WatcherPlugin>],
+        ..world(&store)
+    };
+    let reasons = || now(store.pinned("why/task/"));
+    work_in(&world, || stored(&store, other).phase() == Phase::Running && !reasons().is_empty());
+    assert_eq!(reasons(), [(format!("why/task/{waits}"), "the gate is closed".to_owned())]);
+    assert_eq!(stored(&store, waits).phase(), Phase::Pending);
+    gate.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    work_in(&world, || stored(&store, waits).phase() == Phase::Running && reasons().is_empty());
 }

@@ -21,6 +21,7 @@ impl Watcher<'_> {
             doubtful: BTreeMap::new(),
             strangers: BTreeMap::new(),
             reconciled_at: None,
+            judge: false,
             pace: Pace::default(),
         };
         let scan = Scan::Phases(vec![Phase::Starting, Phase::Running]);
@@ -335,6 +336,7 @@ impl Watcher<'_> {
         }
         if full {
             s.reconciled_at = Some(mono);
+            s.judge = true;
         }
         let mut by_executor: BTreeMap<usize, Vec<god_core::executor::Run>> = BTreeMap::new();
         let ids: Vec<TaskId> = s.live.iter().filter(|(_, w)| full || due(w)).map(|(id, _)| *id).collect();
@@ -423,6 +425,7 @@ pub(super) fn watch(s: &mut State, task: Task) {
                     watched.absent_since = None;
                     watched.look_at = None;
                     watched.ran = false;
+                    watched.ran_for = None;
                 }
                 if !same || !wish {
                     watched.acted_at = None;
