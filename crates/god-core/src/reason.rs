@@ -47,6 +47,8 @@ pub enum Code {
     Dependency,
     /// A node or engine lost its last run; it is to run again.
     NodeFailed,
+    /// A watcher plugin does not let it start.
+    Watcher,
     /// The site starts nothing for now.
     Maintenance,
     /// It was given to its executor and has not been seen running yet.

@@ -6,6 +6,7 @@ use crate::capacity::Capacity;
 use crate::pace::Pace;
 use crate::pending::Pending;
 use god_core::ids::TaskId;
+use god_core::reason::{Code, Reason};
 use god_core::spec::AfterPolicy;
 use god_core::state::{Event, Outcome, Phase};
 use god_core::store::{Change, ChangeNote, Changes, Committed, Lease, Scan, StoreError};
@@ -175,7 +176,8 @@ impl Scheduler<'_> {
                         Some(why) => {
                             let key = format!("{REFUSED}{}", task.id);
                             s.refused.insert(key.clone());
-                            s.pins.insert(key, Some(why));
+                            let reason = Reason::new(Code::Watcher, why);
+                            s.pins.insert(key, serde_json::to_string(&reason).ok());
                             s.again.insert(task.id);
                         }
                     },

@@ -200,7 +200,8 @@ fn a_task_that_a_watcher_refuses_waits_with_its_reason_until_it_may_start() {
     };
     let reasons = || now(store.pinned("why/task/"));
     work_in(&world, || stored(&store, other).phase() == Phase::Running && !reasons().is_empty());
-    assert_eq!(reasons(), [(format!("why/task/{waits}"), "the gate is closed".to_owned())]);
+    let said = r#"{"code":"watcher","text":"the gate is closed"}"#;
+    assert_eq!(reasons(), [(format!("why/task/{waits}"), said.to_owned())]);
     assert_eq!(stored(&store, waits).phase(), Phase::Pending);
     gate.0.store(true, std::sync::atomic::Ordering::Relaxed);
     work_in(&world, || stored(&store, waits).phase() == Phase::Running && reasons().is_empty());
