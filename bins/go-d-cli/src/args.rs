@@ -1,12 +1,20 @@
 //! The command line, as clap reads it. What the words mean is done in `commands`.
 
+mod job;
+mod list;
+mod site;
+
+pub use job::{Directives, JobArgs, RunArgs, SubmitArgs, Volume};
+pub use list::{ACTIVE, ENDED, Field, FilterArgs, ListArgs, SearchArgs, Sort, StateWord};
+pub use site::{
+    BatchArgs, BatchCommand, GenerateCommand, ProjectArgs, ProjectCommand, QuotaArgs, UserCommand, VolumeArgs,
+};
+
 use crate::ids::IdList;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use god_core::array::ArraySpec;
-use god_core::units::Seconds;
 use std::path::PathBuf;
 
-const EXIT_CODES: &str = "\
+const AFTER: &str = "\
 Exit codes:
   0  done
   1  the server or a file reports an error
@@ -14,13 +22,15 @@ Exit codes:
   3  a job ended without an exit code
   4  not logged in, or not allowed
   5  no server answers
-`submit --wait`, `submit --follow` and `wait` end with the exit code of the job.
+`run`, `attach`, `submit --wait`, `submit --follow` and `wait` end with the exit code of the job.
+
+Tasks are named 7, 3,5-9, and 12[1-5] or 12_3 for children of array 12 by value.
 
 GODOCKER_SERVER, GODOCKER_USER and GODOCKER_APIKEY stand before what `login` saved.";
 
 /// Submits, follows and manages tasks of GO-Docker.
 #[derive(Debug, Parser)]
-#[command(name = "go-d-cli", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "go-d-cli", version, after_help = AFTER, max_term_width = 100)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
@@ -31,7 +41,7 @@ pub struct Cli {
 }
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Globals {
     /// Address of the server, such as https://god.example.org
     #[arg(long, global = true, env = "GODOCKER_SERVER", hide_env_values = true, value_name = "URL")]
@@ -60,17 +70,38 @@ pub enum Format {
 pub enum Command {
     /// Save the address of a server and an API key
     Login(LoginArgs),
+    /// Forget the saved login
+    Logout,
     /// Submit a task
     Submit(Box<SubmitArgs>),
-    /// List tasks: the active ones, or those that are over
+    /// Run one command as a task, show its output, end with its exit code
+    Run(Box<RunArgs>),
+    /// List tasks: the active ones unless others are asked for
+    #[command(visible_alias = "ls")]
     List(ListArgs),
+    /// List tasks that a regular expression matches
+    Search(SearchArgs),
     /// Show one task
     Show {
-        /// The task: 7, or 7_2 for a child of array 7
+        /// The task: 7, or 12_3 for a child of array 12
         id: IdList,
     },
+    /// Say why a task waits, or how it ended
+    Why(IdArgs),
+    /// Show how much of what they asked for tasks have used
+    Eff(IdArgs),
     /// Print the output of a task
     Logs(LogsArgs),
+    /// Show both outputs of a task until it is over; ends with its exit code
+    Attach {
+        /// The task: 7, or 12_3 for a child of array 12
+        id: IdList,
+        /// Leave escape sequences in what is shown on a terminal
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Wait until tasks are over; ends with the exit code of the first that failed
+    Wait(IdArgs),
     /// Kill tasks
     Kill(KillArgs),
     /// Pause running tasks
@@ -79,19 +110,39 @@ pub enum Command {
     Resume(IdArgs),
     /// Kill running tasks and run them again
     Reschedule(IdArgs),
-    /// Wait until tasks are over; ends with the exit code of the first that failed
-    Wait(IdArgs),
+    /// Submit copies of tasks
+    Replay(IdArgs),
+    /// Change a field of a task that may be changed after submit
+    Update(UpdateArgs),
+    /// Archive tasks that are over
+    Archive(ArchiveArgs),
+    /// Remove tasks that are over, with their files
+    Purge(PurgeArgs),
     /// See and fetch the files of a task
     #[command(subcommand)]
     Files(FilesCommand),
+    /// Show how to log in to an interactive task
+    Ssh(SshArgs),
+    /// Submit the tasks of a list, a few at a time
+    #[command(subcommand)]
+    Batch(BatchCommand),
     /// List the images that are offered or were used
     Images,
     /// Show who the server takes you for
     Whoami,
+    /// Users: rights, quotas and use
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Projects: members, volumes, quotas and use
+    #[command(subcommand)]
+    Project(ProjectCommand),
     /// Show the public configuration of the server
     Config,
     /// Count tasks by state
     Count,
+    /// Write completions for a shell, manual pages, or links with the older names
+    #[command(subcommand, hide = true)]
+    Generate(GenerateCommand),
 }
 
 /// Options of `login`.
@@ -108,137 +159,10 @@ pub struct LoginArgs {
     pub insecure: bool,
 }
 
-/// Options of `submit`.
-#[derive(Debug, Args)]
-pub struct SubmitArgs {
-    /// File with the script; `-` reads it from standard input
-    #[arg(required_unless_present_any = ["cmd", "interactive"], conflicts_with = "cmd")]
-    pub script: Option<PathBuf>,
-    /// Run this shell text instead of a script file
-    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
-    pub cmd: Option<String>,
-    /// Name of the task; that of the script unless given
-    #[arg(long)]
-    pub name: Option<String>,
-    /// A longer text about it
-    #[arg(long, value_name = "TEXT")]
-    pub description: Option<String>,
-    /// Container image; the server's default image unless given
-    #[arg(long)]
-    pub image: Option<String>,
-    /// Cores
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub cpu: Option<u32>,
-    /// Memory in GB
-    #[arg(long, value_name = "GB", value_parser = clap::value_parser!(u32).range(1..))]
-    pub ram: Option<u32>,
-    /// GPUs
-    #[arg(long, value_name = "N")]
-    pub gpus: Option<u32>,
-    /// Make an array: N, first:last or first:last:step, then perhaps %LIMIT for how many run at once
-    #[arg(long, value_name = "VALUES", allow_hyphen_values = true)]
-    pub array: Option<ArraySpec>,
-    /// Start when these tasks are over, however they ended
-    #[arg(long, value_name = "IDS", num_args = 1)]
-    pub after: Vec<IdList>,
-    /// Start when these tasks have ended with exit code 0; skip this one if one of them fails
-    #[arg(long, value_name = "IDS", num_args = 1, conflicts_with = "after")]
-    pub after_ok: Vec<IdList>,
-    /// Place it where this holds, as name==value; may be repeated
-    #[arg(long, value_name = "NAME==VALUE")]
-    pub label: Vec<String>,
-    /// Mount a volume, for reading only unless :rw follows; may be repeated
-    #[arg(long, value_name = "NAME[:rw]")]
-    pub volume: Vec<Volume>,
-    /// Project it counts for
-    #[arg(long, value_name = "NAME")]
-    pub project: Option<String>,
-    /// A word to find it by; may be repeated
-    #[arg(long, value_name = "WORD")]
-    pub tag: Vec<String>,
-    /// Where it is to run, beginning with the name of an executor
-    #[arg(long, value_name = "TEXT")]
-    pub executor: Option<String>,
-    /// Kill it after this time: 90s, 15m, 12h, 7d
-    #[arg(long, value_name = "TIME", value_parser = time_limit)]
-    pub time_limit: Option<String>,
-    /// Keep no files of the task: no job directory, no log
-    #[arg(long)]
-    pub output_none: bool,
-    /// An interactive session instead of a script
-    #[arg(long)]
-    pub interactive: bool,
-    /// Run as root in the container, where that is allowed
-    #[arg(long)]
-    pub root: bool,
-    /// Scratch space of this size, such as 10g
-    #[arg(long, value_name = "SIZE")]
-    pub tmpstorage: Option<String>,
-    /// Send mail when its state changes
-    #[arg(long)]
-    pub notify: bool,
-    /// Wait until it is over and end with its exit code
-    #[arg(long)]
-    pub wait: bool,
-    /// As --wait, and show its output meanwhile; what is said about the task then goes to standard error
-    #[arg(long, conflicts_with_all = ["output_none", "array"])]
-    pub follow: bool,
-    /// Leave escape sequences in what --follow shows on a terminal
-    #[arg(long, requires = "follow")]
-    pub raw: bool,
-}
-
-/// A volume as asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Volume {
-    /// Its name.
-    pub name: String,
-    /// Whether it is to be written.
-    pub writable: bool,
-}
-
-impl std::str::FromStr for Volume {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Volume, String> {
-        let (name, acl) = text.split_once(':').unwrap_or((text, "ro"));
-        match (name, acl) {
-            ("", _) => Err("the name of the volume is missing".to_owned()),
-            (name, "rw" | "ro") => Ok(Volume { name: name.to_owned(), writable: acl == "rw" }),
-            _ => Err(format!("after the colon accepted are rw and ro, not {acl:?}")),
-        }
-    }
-}
-
-/// The text as it stands, once it is known to be a time.
-fn time_limit(text: &str) -> Result<String, god_core::units::BadSpan> {
-    Seconds::parse(text).map(|_| text.trim().to_owned())
-}
-
-/// Options of `list`.
-#[derive(Debug, Args)]
-pub struct ListArgs {
-    /// Tasks that are over, the newest first
-    #[arg(long)]
-    pub over: bool,
-    /// Leave out that many of them
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "over")]
-    pub skip: u64,
-    /// List at most that many of them; 0 lists all
-    #[arg(long, value_name = "N", default_value_t = 100, requires = "over")]
-    pub limit: u64,
-    /// Tasks of everybody, for administrators
-    #[arg(long)]
-    pub all: bool,
-    /// Tasks of everybody in a project that shares them
-    #[arg(long, value_name = "NAME", conflicts_with = "all")]
-    pub project: Option<String>,
-}
-
 /// Options of `logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// The task: 7, or 7_2 for a child of array 7
+    /// The task: 7, or 12_3 for a child of array 12
     pub id: IdList,
     /// Go on until the task is over
     #[arg(short, long)]
@@ -254,20 +178,63 @@ pub struct LogsArgs {
 /// Options of `kill`.
 #[derive(Debug, Args)]
 pub struct KillArgs {
-    /// Tasks: 3,5-9; 7_2-4 for children of array 7 by value
-    #[arg(required_unless_present = "tag", conflicts_with = "tag")]
+    /// Tasks: 3,5-9; 12[1-5] for children of array 12 by value
+    #[arg(required_unless_present_any = ["tag", "mine"], conflicts_with_all = ["tag", "mine"])]
     pub ids: Vec<IdList>,
     /// All your active tasks with this tag
     #[arg(long, value_name = "WORD")]
     pub tag: Option<String>,
+    /// All your active tasks
+    #[arg(long, conflicts_with = "tag")]
+    pub mine: bool,
 }
 
 /// Tasks.
 #[derive(Debug, Args)]
 pub struct IdArgs {
-    /// Tasks: 3,5-9; 7_2-4 for children of array 7 by value
+    /// Tasks: 3,5-9; 12[1-5] for children of array 12 by value
     #[arg(required = true)]
     pub ids: Vec<IdList>,
+}
+
+/// Options of `update`.
+#[derive(Debug, Args)]
+pub struct UpdateArgs {
+    /// Tasks: 3,5-9; 12[1-5] for children of array 12 by value
+    pub ids: IdList,
+    /// The field, such as maxlifespan; which ones may be changed the site decides
+    pub field: String,
+    /// Its new value
+    #[arg(allow_hyphen_values = true)]
+    pub value: String,
+}
+
+/// Options of `archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// Tasks: 3,5-9; 12[1-5] for children of array 12 by value
+    #[arg(required_unless_present = "older", conflicts_with = "older")]
+    pub ids: Vec<IdList>,
+    /// All your tasks that have been over for more than that many days
+    #[arg(long, value_name = "DAYS")]
+    pub older: Option<u32>,
+}
+
+/// Options of `purge`.
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    /// Tasks: 3,5-9; 12[1-5] for children of array 12 by value
+    #[arg(required_unless_present = "older", conflicts_with = "older")]
+    pub ids: Vec<IdList>,
+    /// All your tasks that have been over for more than that many days
+    #[arg(long, value_name = "DAYS")]
+    pub older: Option<u32>,
+    /// Of these only those with this tag
+    #[arg(long, value_name = "WORD", requires = "older")]
+    pub tag: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// What to do with files.
@@ -299,6 +266,16 @@ pub struct GetArgs {
     pub force: bool,
 }
 
+/// Options of `ssh`.
+#[derive(Debug, Args)]
+pub struct SshArgs {
+    /// The task
+    pub id: IdList,
+    /// Start ssh instead of showing the command
+    #[arg(long)]
+    pub run: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,15 +284,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn volumes() {
-        let read = |text: &str| text.parse::<Volume>();
-        assert_eq!(read("home"), Ok(Volume { name: "home".into(), writable: false }));
-        assert_eq!(read("home:rw"), Ok(Volume { name: "home".into(), writable: true }));
-        assert_eq!(read("home:ro"), Ok(Volume { name: "home".into(), writable: false }));
-        read(":rw").expect_err("no name");
-        read("home:w").expect_err("unknown word");
     }
 }

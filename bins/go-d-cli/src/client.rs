@@ -102,6 +102,12 @@ impl Api {
         Ask { doing: doing.into(), method, url, body: None, headers: Vec::new() }
     }
 
+    /// A request that reads from the typed interface, which older servers do not have.
+    pub fn get_typed(&self, parts: &[&str], doing: impl Into<String>) -> Ask {
+        let url = self.server.typed_route(parts.iter().copied());
+        Ask { doing: doing.into(), method: Method::GET, url, body: None, headers: Vec::new() }
+    }
+
     /// A request that reads.
     pub fn get(&self, parts: &[&str], doing: impl Into<String>) -> Ask {
         self.ask(Method::GET, parts, doing)
@@ -115,6 +121,18 @@ impl Api {
         let response = self.send(ask).await?;
         let bytes = response.bytes().await.map_err(|err| self.unreachable(&err))?;
         serde_json::from_slice(&bytes).map_err(|err| garbled(ask, &format!("no JSON: {err}")))
+    }
+
+    /// As [`Api::json`]; `None` when there is no such thing, or no such address.
+    ///
+    /// # Errors
+    /// As [`Api::json`], but [`Failure::Missing`].
+    pub async fn json_if_there(&self, ask: &Ask) -> Result<Option<Value>, Failure> {
+        match self.json(ask).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(Failure::Missing { .. }) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Sends it and gives the answer once it is known to be a good one. A token that the server no longer takes is
@@ -207,7 +225,7 @@ impl Api {
                 self.server
             )),
             StatusCode::FORBIDDEN => Failure::Refused { doing, text: or("not allowed") },
-            StatusCode::NOT_FOUND => Failure::Server { doing, text: or("there is no such thing") },
+            StatusCode::NOT_FOUND => Failure::Missing { doing, text: or("there is no such thing") },
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 Failure::Lost(format!(
                     "{doing}: what stands before the server at {} cannot reach it ({status}). Try again later",

@@ -1,22 +1,28 @@
 //! The commands, and what several of them share.
 
-mod act;
-mod files;
+pub mod act;
+pub mod attach;
+pub mod files;
+mod generate;
 mod gone;
-mod list;
-mod login;
+pub mod list;
+pub mod login;
 mod logs;
-mod show;
-mod site;
-mod submit;
-mod wait;
+pub mod people;
+pub mod show;
+pub mod site;
+pub mod ssh;
+pub mod submit;
+pub mod wait;
+mod why;
 
 pub use gone::Gone;
 
 use crate::args::{Cli, Command, FilesCommand};
+use crate::batch;
 use crate::client::Api;
 use crate::credentials::Surroundings;
-use crate::failure::{Failure, complain};
+use crate::failure::{Failure, warn};
 use crate::ids::{IdList, Part};
 use crate::output::Printer;
 use crate::task::Task;
@@ -34,23 +40,38 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
     let api = || Api::new(around.credentials()?);
     match cli.command {
         Command::Login(args) => login::run(&args, &around, printer).await,
+        Command::Logout => login::forget(&around, printer),
         Command::Submit(args) => submit::run(&args, &api()?, printer).await,
+        Command::Run(args) => submit::one_command(&args, &api()?, printer).await,
         Command::List(args) => list::run(&args, &api()?, printer).await,
+        Command::Search(args) => list::search(&args, &api()?, printer).await,
         Command::Show { id } => show::run(&id, &api()?, printer).await,
+        Command::Why(args) => why::why(&args.ids, &api()?, printer).await,
+        Command::Eff(args) => why::eff(&args.ids, &api()?, printer).await,
         Command::Logs(args) => logs::run(&args, &api()?).await,
+        Command::Attach { id, raw } => attach::run(&id, raw, &api()?).await,
+        Command::Wait(args) => wait::run(&args.ids, &api()?, printer).await,
         Command::Kill(args) => act::kill(&args, &api()?, printer).await,
         Command::Suspend(args) => act::SUSPEND.run(&args.ids, &api()?, printer).await,
         Command::Resume(args) => act::RESUME.run(&args.ids, &api()?, printer).await,
         Command::Reschedule(args) => act::RESCHEDULE.run(&args.ids, &api()?, printer).await,
-        Command::Wait(args) => wait::run(&args.ids, &api()?, printer).await,
+        Command::Replay(args) => act::REPLAY.run(&args.ids, &api()?, printer).await,
+        Command::Update(args) => act::update(&args, &api()?, printer).await,
+        Command::Archive(args) => act::archive(&args, &api()?, printer).await,
+        Command::Purge(args) => act::purge(&args, &api()?, printer).await,
         Command::Files(FilesCommand::Ls { id, path }) => {
             files::list(&id, path.as_deref().unwrap_or_default(), &api()?, printer).await
         }
         Command::Files(FilesCommand::Get(args)) => files::get(&args, &api()?, printer).await,
+        Command::Ssh(args) => ssh::run(&args, &api()?, printer).await,
+        Command::Batch(command) => batch::run(&command, &around, printer).await,
         Command::Images => site::images(&api()?, printer).await,
         Command::Whoami => site::whoami(&api()?, printer).await,
+        Command::User(command) => people::user(&command, &api()?, printer).await,
+        Command::Project(command) => people::project(&command, &api()?, printer).await,
         Command::Config => site::config(&Api::anonymous(around.server()?)?, printer).await,
         Command::Count => site::count(&api()?, printer).await,
+        Command::Generate(command) => generate::run(&command),
     }
 }
 
@@ -58,7 +79,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
 ///
 /// # Errors
 /// A child that does not exist; whatever the look-up meets.
-async fn resolve(api: &Api, lists: &[IdList]) -> Result<Vec<u64>, Failure> {
+pub async fn resolve(api: &Api, lists: &[IdList]) -> Result<Vec<u64>, Failure> {
     let mut seen = HashSet::new();
     let mut ids = Vec::new();
     for part in lists.iter().flat_map(|list| &list.0) {
@@ -76,7 +97,10 @@ async fn resolve(api: &Api, lists: &[IdList]) -> Result<Vec<u64>, Failure> {
 }
 
 /// The one task that a list names.
-async fn resolve_one(api: &Api, list: &IdList) -> Result<u64, Failure> {
+///
+/// # Errors
+/// It names several; whatever the look-up meets.
+pub async fn resolve_one(api: &Api, list: &IdList) -> Result<u64, Failure> {
     match resolve(api, std::slice::from_ref(list)).await?[..] {
         [id] => Ok(id),
         _ => Err(Failure::Usage("this command takes one task, not several".to_owned())),
@@ -103,7 +127,7 @@ fn children(array: &Value, part: &Part) -> Result<Vec<u64>, Failure> {
 
 /// Does something to each task and goes on after one that fails. Gives what was gained, and how it ended:
 /// [`Failure::Some`] after several tasks, the failure itself for a single one or when going on makes no sense.
-async fn for_each<T>(
+pub async fn for_each<T>(
     ids: &[u64],
     mut action: impl AsyncFnMut(u64) -> Result<T, Failure>,
 ) -> (Vec<T>, Result<(), Failure>) {
@@ -115,7 +139,7 @@ async fn for_each<T>(
             Ok(gain) => gained.push(gain),
             Err(failure) if ids.len() == 1 || failure.is_final() => return (gained, Err(failure)),
             Err(failure) => {
-                complain(&format!("go-d-cli: {failure}"));
+                warn(&failure.to_string());
                 failed += 1;
                 if code == 0 {
                     code = failure.code();

@@ -1,7 +1,7 @@
 //! Which server, which user, which key: from the environment, from what `login` saved, or from the file of the older
 //! client. A key never goes to another server than the one it was saved for.
 
-use crate::failure::{Failure, complain};
+use crate::failure::{Failure, warn};
 use crate::private;
 use crate::server::Server;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -60,6 +60,8 @@ pub struct Surroundings {
     pub user: Option<String>,
     /// `GODOCKER_APIKEY`.
     pub apikey: Option<SecretString>,
+    /// Whether the older client's file stands before ours.
+    pub old_first: bool,
 }
 
 impl Surroundings {
@@ -74,6 +76,7 @@ impl Surroundings {
             server: server.filter(|server| !server.is_empty()).map(str::to_owned),
             user: variable("GODOCKER_USER"),
             apikey: variable("GODOCKER_APIKEY").map(SecretString::from),
+            old_first: false,
         }
     }
 
@@ -85,9 +88,13 @@ impl Surroundings {
         self.dir.as_ref().map(|dir| dir.join("token.json"))
     }
 
-    /// What was saved, by us or else by the older client.
+    /// What was saved, by us or else by the older client; the other way round under its names.
     fn saved(&self) -> Result<Option<(Saved, PathBuf)>, Failure> {
-        for path in [self.login_file(), self.old_file.clone()].into_iter().flatten() {
+        let mut files = [self.login_file(), self.old_file.clone()];
+        if self.old_first {
+            files.reverse();
+        }
+        for path in files.into_iter().flatten() {
             let Some((text, open)) = private::read(&path)? else { continue };
             let saved = serde_json::from_str::<Saved>(&text).map_err(|err| {
                 // The cause may quote what it could not read, and that may be the key.
@@ -98,8 +105,8 @@ impl Surroundings {
                 ))
             })?;
             if open {
-                complain(&format!(
-                    "go-d-cli: warning: others may read the API key in {path}: chmod 600 {path}, and ask for a \
+                warn(&format!(
+                    "warning: others may read the API key in {path}: chmod 600 {path}, and ask for a \
                      new key",
                     path = path.display()
                 ));
@@ -188,6 +195,41 @@ impl Surroundings {
         };
         let text = serde_json::to_string(&saved).expect("texts and a flag are JSON");
         private::write(&path, &format!("{text}\n"))?;
+        Ok(path)
+    }
+
+    /// Removes what [`Surroundings::save`] and [`Surroundings::save_old`] write, and the token; gives the files that
+    /// were there.
+    ///
+    /// # Errors
+    /// [`Failure::File`] for one that cannot be removed.
+    pub fn forget(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut removed = Vec::new();
+        for path in [self.login_file(), self.token_file(), self.old_file.clone()].into_iter().flatten() {
+            match std::fs::remove_file(&path) {
+                Ok(()) => removed.push(path),
+                Err(err) if err.kind() == std::io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Failure::File { doing: "cannot remove", path, source }),
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Saves a login where the older client keeps it, as that client writes it.
+    ///
+    /// # Errors
+    /// As [`Surroundings::save`].
+    pub fn save_old(&self, credentials: &Credentials) -> Result<PathBuf, Failure> {
+        let path = self.old_file.clone().ok_or_else(|| {
+            Failure::Usage("there is no home directory to save the login in: set HOME".to_owned())
+        })?;
+        let saved = serde_json::json!({
+            "user": credentials.user,
+            "apikey": credentials.apikey.expose_secret(),
+            "server": credentials.server.to_string(),
+            "noCert": credentials.server.insecure(),
+        });
+        private::write(&path, &format!("{saved}\n"))?;
         Ok(path)
     }
 

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 /// Exit code for an error of the server, of a file, or of what was asked.
 pub const FAILED: u8 = 1;
@@ -40,6 +41,14 @@ pub enum Failure {
         /// What we were doing, to what.
         doing: String,
         /// The server's words, or what its status means.
+        text: String,
+    },
+    /// The server knows of no such thing.
+    #[error("{doing}: {text}")]
+    Missing {
+        /// What we were doing, to what.
+        doing: String,
+        /// The server's words.
         text: String,
     },
     /// The answer is not what a GO-Docker server would send.
@@ -103,6 +112,7 @@ impl Failure {
         match self {
             Failure::Usage(_)
             | Failure::Server { .. }
+            | Failure::Missing { .. }
             | Failure::Garbled { .. }
             | Failure::File { .. }
             | Failure::Output(_) => FAILED,
@@ -136,12 +146,30 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Under what name the program was called.
+static PROGRAM: OnceLock<&'static str> = OnceLock::new();
+
+/// Remembers under what name the program was called; the first call counts.
+pub fn called(name: &'static str) {
+    PROGRAM.get_or_init(|| name);
+}
+
+/// The name under which the program was called.
+pub fn program() -> &'static str {
+    PROGRAM.get().copied().unwrap_or("go-d-cli")
+}
+
 /// Prints a failure and gives the exit code of the program.
 pub fn report(failure: &Failure) -> ExitCode {
     if !matches!(failure, Failure::PipeClosed) {
-        complain(&format!("go-d-cli: {failure}"));
+        warn(&failure.to_string());
     }
     ExitCode::from(failure.code())
+}
+
+/// One line to standard error, with the name of the program before it.
+pub fn warn(text: &str) {
+    complain(&format!("{}: {text}", program()));
 }
 
 /// One line to standard error. When nobody can read it there is nothing left to do about it.

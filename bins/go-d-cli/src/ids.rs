@@ -1,4 +1,5 @@
-//! Lists of tasks as users type them: `3,5-9`, `12_3` for the child of array 12 whose value is 3, `12_1-4` for several.
+//! Lists of tasks as users type them: `3,5-9`, `12_3` or `12[3]` for the child of array 12 whose value is 3, `12_1-4` or
+//! `12[1-4,7]` for several.
 //!
 //! Ordinary ids are read here; which id a child has only the server knows, so children stay names until asked for.
 
@@ -33,7 +34,9 @@ pub struct IdList(pub Vec<Part>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadIds {
     /// It does not follow the grammar.
-    #[error("{0:?} is no task: accepted are 7, 3,5-9, and 7_2 or 7_2-4 for children of array 7 by value")]
+    #[error(
+        "{0:?} is no task: accepted are 7, 3,5-9, and 7_2, 7_2-4 or 7[2-4,6] for children of array 7 by value"
+    )]
     Grammar(String),
     /// A range runs backwards.
     #[error("{0:?} runs backwards: the first must not be above the last")]
@@ -47,16 +50,46 @@ impl FromStr for IdList {
     type Err = BadIds;
 
     fn from_str(text: &str) -> Result<IdList, BadIds> {
-        let parts = text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>()?;
+        let mut parts = Vec::new();
+        for part in outside_brackets(text) {
+            match part.strip_suffix(']').and_then(|part| part.split_once('[')) {
+                // `7[2-4,6]` is short for `7_2-4,7_6`.
+                Some((parent, values)) => {
+                    for values in values.split(',') {
+                        parts.push(format!("{}_{}", parent.trim(), values.trim()).parse().map_err(
+                            |err| match err {
+                                BadIds::Grammar(_) => BadIds::Grammar(short(part)),
+                                other => other,
+                            },
+                        )?);
+                    }
+                }
+                None => parts.push(part.parse()?),
+            }
+        }
         Ok(IdList(parts))
     }
+}
+
+/// The parts between commas that stand in no brackets.
+fn outside_brackets(text: &str) -> Vec<&str> {
+    let mut open = false;
+    let split = text.split(move |c: char| {
+        open = (open || c == '[') && c != ']';
+        c == ',' && !open
+    });
+    split.map(str::trim).collect()
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
 }
 
 impl FromStr for Part {
     type Err = BadIds;
 
     fn from_str(text: &str) -> Result<Part, BadIds> {
-        let shown = || text.chars().take(60).collect::<String>();
+        let shown = || short(text);
         let grammar = || BadIds::Grammar(shown());
         let task = |text: &str| text.parse::<TaskId>().map_err(|_| grammar());
         let (part, length) = match text.split_once('_') {
@@ -89,6 +122,15 @@ fn range(text: &str) -> Option<(i64, i64)> {
     Some((text[..cut].parse().ok()?, text[cut + 1..].parse().ok()?))
 }
 
+impl fmt::Display for IdList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, part) in self.0.iter().enumerate() {
+            write!(f, "{}{part}", if at == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -116,6 +158,9 @@ mod tests {
         assert_eq!(parts(" 3 , 5 - 9 "), ["3", "5-9"]);
         assert_eq!(parts("5-5"), ["5"]);
         assert_eq!(parts("12_3,12_1-4"), ["12_3", "12_1-4"]);
+        assert_eq!(parts("12[1-5]"), ["12_1-5"]);
+        assert_eq!(parts("3, 12[1,3, 5-7] ,9-10"), ["3", "12_1", "12_3", "12_5-7", "9-10"]);
+        assert_eq!(parts("12[-3--1]"), ["12_-3--1"]);
         assert_eq!(
             "12_-3--1".parse::<IdList>().expect("negative values").0,
             [Part::Children { parent: TaskId(12), first: -3, last: -1 }]
@@ -143,6 +188,14 @@ mod tests {
             ("3_1-", "is no task"),
             ("é_1", "is no task"),
             ("1_é-2", "is no task"),
+            ("1[", "is no task"),
+            ("1[]", "is no task"),
+            ("[2]", "is no task"),
+            ("1[2", "is no task"),
+            ("1]2[", "is no task"),
+            ("1[2][3]", "is no task"),
+            ("1[2_3]", "is no task"),
+            ("1[2,]", "is no task"),
             ("9-5", "backwards"),
             ("7_4-1", "backwards"),
             ("1-100001", "more than"),

@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::text;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
 
 /// How this command prints.
@@ -41,8 +42,15 @@ impl Cell {
 }
 
 /// A heading, and whether tables have room for its column.
-#[derive(Debug, Clone, Copy)]
-pub struct Column(pub &'static str, pub bool);
+#[derive(Debug, Clone)]
+pub struct Column(pub Cow<'static, str>, pub bool);
+
+impl Column {
+    /// A column that tables show.
+    pub fn shown(heading: &'static str) -> Column {
+        Column(Cow::Borrowed(heading), true)
+    }
+}
 
 impl Printer {
     /// For the options given and the standard output we have.
@@ -52,6 +60,39 @@ impl Printer {
         let size = terminal.then(|| rustix::termios::tcgetwinsize(io::stdout()).ok()).flatten();
         let width = size.map(|size| size.ws_col).filter(|columns| *columns > 0);
         Printer { format, quiet: globals.quiet, width }
+    }
+
+    /// Tables whatever standard output is, as the older client printed them.
+    pub fn table() -> Printer {
+        Printer { format: Format::Table, quiet: false, width: None }
+    }
+
+    /// Says nothing.
+    pub fn silent() -> Printer {
+        Printer { quiet: true, ..Printer::table() }
+    }
+
+    /// Whether a program reads it.
+    pub fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// Whether a person reads it.
+    pub fn is_table(self) -> bool {
+        self.format == Format::Table
+    }
+
+    /// Prints a whole value for a program, or its name alone; `false` when it is to be shown to a person or a script.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn one(self, value: &Value, name: &str) -> Result<bool, Failure> {
+        if self.is_json() {
+            self.json(value)?;
+        } else if self.quiet {
+            self.line(&text::line(&crate::task::scalar(&value[name])))?;
+        }
+        Ok(self.is_json() || self.quiet)
     }
 
     /// One line as it stands; ours, with nothing of the server's in it.
@@ -134,7 +175,8 @@ fn table(columns: &[Column], rows: &[Vec<Cell>], width: Option<u16>) -> String {
     if let Some(width) = width {
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
-    let headings: Vec<&str> = columns.iter().filter(|column| column.1).map(|column| column.0).collect();
+    let headings: Vec<&str> =
+        columns.iter().filter(|column| column.1).map(|column| column.0.as_ref()).collect();
     if !headings.is_empty() {
         table.set_header(headings);
     }
@@ -158,7 +200,7 @@ mod tests {
 
     #[test]
     fn tables_are_aligned_and_safe() {
-        let columns = [Column("ID", true), Column("HIDDEN", false), Column("NAME", true)];
+        let columns = [Column::shown("ID"), Column("HIDDEN".into(), false), Column::shown("NAME")];
         let row = |id: &str, name: &str| vec![Cell::same(id), Cell::same("no"), Cell::same(name)];
         let got = table(&columns, &[row("7", EVIL), row("1234", "日本 x")], None);
         assert_eq!(got, "ID    NAME\n7     ab  cd e\n1234  日本 x");
@@ -167,7 +209,7 @@ mod tests {
     #[test]
     fn narrow_terminals_wrap_and_lose_nothing() {
         let name = "word ".repeat(20);
-        let got = table(&[Column("NAME", true)], &[vec![Cell::same(name.as_str())]], Some(30));
+        let got = table(&[Column::shown("NAME")], &[vec![Cell::same(name.as_str())]], Some(30));
         assert!(got.lines().all(|line| line.len() <= 30), "{got}");
         assert_eq!(got.matches("word").count(), 20, "{got}");
     }

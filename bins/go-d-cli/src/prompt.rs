@@ -1,6 +1,6 @@
-//! Asks for a secret on the terminal without showing it.
+//! Asks on the terminal: for a secret without showing it, and whether something is meant.
 
-use crate::failure::{Failure, complain};
+use crate::failure::{Failure, warn};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,7 +17,7 @@ struct Quiet<'a> {
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
         if let Err(err) = tcsetattr(self.terminal, OptionalActions::Flush, &self.before) {
-            complain(&format!("go-d-cli: the terminal stays quiet ({err}); `stty sane` mends it"));
+            warn(&format!("the terminal stays quiet ({err}); `stty sane` mends it"));
         }
     }
 }
@@ -48,6 +48,27 @@ pub fn secret(question: &str) -> Result<String, Failure> {
     drop(quiet);
     (&terminal).write_all(b"\n").map_err(failed)?;
     typed?.ok_or_else(|| Failure::Interrupted("nothing was saved".to_owned()))
+}
+
+/// Goes on when the answer is yes, or when it was given on the command line.
+///
+/// # Errors
+/// [`Failure::Usage`] for any other answer, and when there is no terminal to ask on.
+pub fn sure(question: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    let failed = |source: io::Error| Failure::File { doing: "cannot use", path: "/dev/tty".into(), source };
+    let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
+        Failure::Usage("this cannot be undone, and there is no terminal to ask on: add --yes".to_owned())
+    })?;
+    (&terminal).write_all(format!("{} [y/N] ", crate::text::line(question)).as_bytes()).map_err(failed)?;
+    let mut answer = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(&terminal), &mut answer).map_err(failed)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::Usage("nothing was done".to_owned())),
+    }
 }
 
 /// `None` after Ctrl-C.

@@ -63,9 +63,18 @@ impl Server {
 
     /// The address of a route below `/api/1.0`; each part is one segment of the path, whatever characters it holds.
     pub fn route<'a>(&self, parts: impl IntoIterator<Item = &'a str>) -> Url {
+        self.below("1.0", parts)
+    }
+
+    /// The address of a route below `/api/2`.
+    pub fn typed_route<'a>(&self, parts: impl IntoIterator<Item = &'a str>) -> Url {
+        self.below("2", parts)
+    }
+
+    fn below<'a>(&self, version: &'a str, parts: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "1.0"]).extend(parts);
+            path.pop_if_empty().extend(["api", version]).extend(parts);
         }
         url
     }

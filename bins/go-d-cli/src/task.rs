@@ -78,15 +78,7 @@ impl<'a> Task<'a> {
     }
 
     fn time_in(self, path: &str, zone: &TimeZone) -> Cell {
-        let millis = self.at(path).as_f64().filter(|s| s.is_finite()).map(|s| (s * 1000.0) as i64);
-        let Some(time) = millis.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) else {
-            return Cell::default();
-        };
-        let local = time.to_zoned(zone.clone());
-        Cell::each(
-            local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
-            time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        )
+        time_in(self.at(path), zone)
     }
 
     /// How long it ran, or has been running at `now`, in seconds since 1970.
@@ -110,6 +102,23 @@ impl<'a> Task<'a> {
     }
 }
 
+/// Seconds since 1970 as a point in time: local for people, UTC for scripts; empty for anything else.
+pub fn local_and_utc(seconds: &Value) -> Cell {
+    time_in(seconds, &TimeZone::system())
+}
+
+fn time_in(seconds: &Value, zone: &TimeZone) -> Cell {
+    let millis = seconds.as_f64().filter(|s| s.is_finite()).map(|s| (s * 1000.0) as i64);
+    let Some(time) = millis.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) else {
+        return Cell::default();
+    };
+    let local = time.to_zoned(zone.clone());
+    Cell::each(
+        local.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    )
+}
+
 /// A text, number or flag as text; empty for null and for what has parts.
 pub fn scalar(value: &Value) -> String {
     match value {
@@ -121,7 +130,7 @@ pub fn scalar(value: &Value) -> String {
 }
 
 /// `5s`, `3m05s`, `2h03m`, `4d02h`: two units are enough to read.
-fn span(span: Seconds) -> String {
+pub fn span(span: Seconds) -> String {
     let n = span.0;
     match n {
         0..60 => format!("{n}s"),

@@ -1,21 +1,24 @@
-//! Commands that ask something of tasks: kill, suspend, resume, reschedule. The server notes the request; the watcher
-//! carries it out soon after.
+//! Commands that ask something of tasks: kill, suspend, resume, reschedule, replay, update, archive, purge. The server
+//! notes the request; the daemons carry it out soon after.
 
-use crate::args::{Format, KillArgs};
+use crate::args::{ArchiveArgs, Format, KillArgs, PurgeArgs, UpdateArgs};
 use crate::client::Api;
 use crate::commands::{for_each, resolve};
 use crate::failure::Failure;
 use crate::ids::IdList;
 use crate::output::Printer;
+use crate::prompt;
 use crate::text;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Something to ask of tasks.
 #[derive(Debug, Clone, Copy)]
 pub struct Action {
-    /// Last part of the route; none for a kill.
+    /// Last part of the route, if it has one.
     route: Option<&'static str>,
+    /// Ask to remove instead of to do.
+    delete: bool,
     /// `killing`.
     doing: &'static str,
     /// `kill requested`.
@@ -24,11 +27,13 @@ pub struct Action {
     rejected: &'static str,
 }
 
-const KILL: Action =
-    Action { route: None, doing: "killing", done: "kill requested", rejected: "kill rejected" };
+/// Ends tasks.
+pub const KILL: Action =
+    Action { route: None, delete: true, doing: "killing", done: "kill requested", rejected: "kill rejected" };
 /// Pauses tasks.
 pub const SUSPEND: Action = Action {
     route: Some("suspend"),
+    delete: false,
     doing: "suspending",
     done: "suspend requested",
     rejected: "suspend rejected",
@@ -36,6 +41,7 @@ pub const SUSPEND: Action = Action {
 /// Lets paused tasks go on.
 pub const RESUME: Action = Action {
     route: Some("resume"),
+    delete: false,
     doing: "resuming",
     done: "resume requested",
     rejected: "resume rejected",
@@ -43,10 +49,26 @@ pub const RESUME: Action = Action {
 /// Kills tasks and runs them again.
 pub const RESCHEDULE: Action = Action {
     route: Some("reschedule"),
+    delete: false,
     doing: "rescheduling",
     done: "reschedule requested",
     rejected: "reschedule rejected",
 };
+
+/// Submits copies.
+pub const REPLAY: Action =
+    Action { route: Some("replay"), delete: false, doing: "copying", done: "submitted again", rejected: "" };
+/// Hands the files of tasks that are over to the archive.
+pub const ARCHIVE: Action = Action {
+    route: Some("archive"),
+    delete: false,
+    doing: "archiving",
+    done: "archive requested",
+    rejected: "",
+};
+/// Removes tasks that are over, with their files.
+pub const PURGE: Action =
+    Action { route: Some("archive"), delete: true, doing: "purging", done: "purge requested", rejected: "" };
 
 /// The server's words, or ours when it has none.
 fn said(answer: &Value, own: &str) -> String {
@@ -54,16 +76,101 @@ fn said(answer: &Value, own: &str) -> String {
 }
 
 pub async fn kill(args: &KillArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
-    let Some(tag) = &args.tag else { return KILL.run(&args.ids, api, printer).await };
-    let doing = format!("killing the tasks with tag {tag}");
-    let ask = api.ask(Method::DELETE, &["user", api.user(), "task"], doing).query("tag", tag);
-    let answer = api.json(&ask).await?;
+    if args.tag.is_none() && !args.mine {
+        return KILL.run(&args.ids, api, printer).await;
+    }
+    kill_all(args.tag.as_deref(), api, printer).await
+}
+
+/// Kills all active tasks of the user, or those with a tag.
+///
+/// # Errors
+/// Whatever the request meets.
+pub async fn kill_all(tag: Option<&str>, api: &Api, printer: Printer) -> Result<u8, Failure> {
+    let (what, doing) = match tag {
+        Some(tag) => (format!("tasks with tag {tag}"), format!("killing the tasks with tag {tag}")),
+        None => ("your tasks".to_owned(), "killing your tasks".to_owned()),
+    };
+    let mut ask = api.ask(Method::DELETE, &["user", api.user(), "task"], doing);
+    if let Some(tag) = tag {
+        ask = ask.query("tag", tag);
+    }
+    tell(&what, &api.json(&ask).await?, KILL.done, printer)
+}
+
+/// Prints an answer about several tasks.
+fn tell(what: &str, answer: &Value, own: &str, printer: Printer) -> Result<u8, Failure> {
     match printer.format {
-        Format::Json => printer.json(&answer)?,
+        Format::Json => printer.json(answer)?,
         _ if printer.quiet => {}
-        _ => printer.line(&format!("tasks with tag {tag}: {}", said(&answer, KILL.done)))?,
+        _ => printer.line(&format!("{}: {}", text::line(what), said(answer, own)))?,
     }
     Ok(0)
+}
+
+pub async fn update(args: &UpdateArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
+    let ids = resolve(api, std::slice::from_ref(&args.ids)).await?;
+    let (answers, ended) = for_each(&ids, async |id| {
+        let doing = format!("changing {} of task {id}", args.field);
+        let body = json!({"name": args.field, "value": args.value});
+        let answer = api.json(&api.ask(Method::PUT, &["task", &id.to_string()], doing).body(body)).await?;
+        if printer.format != Format::Json && !printer.quiet {
+            printer.line(&format!("task {id}: {}", said(&answer, "changed")))?;
+        }
+        Ok(answer)
+    })
+    .await;
+    if printer.format == Format::Json {
+        printer.json(&Value::Array(answers))?;
+    }
+    ended.map(|()| 0)
+}
+
+pub async fn archive(args: &ArchiveArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
+    match args.older {
+        Some(days) => archive_older(days, None, false, api, printer).await,
+        None => ARCHIVE.run(&args.ids, api, printer).await,
+    }
+}
+
+pub async fn purge(args: &PurgeArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
+    let what = match (args.older, &args.tag) {
+        (Some(days), Some(tag)) => {
+            format!("all your tasks with tag {tag} that have been over for {days} days")
+        }
+        (Some(days), None) => format!("all your tasks that have been over for {days} days"),
+        (None, _) => {
+            let lists: Vec<String> = args.ids.iter().map(ToString::to_string).collect();
+            format!("task {}", lists.join(","))
+        }
+    };
+    prompt::sure(&format!("Remove {what}, with all files?"), args.yes)?;
+    match args.older {
+        Some(days) => archive_older(days, args.tag.as_deref(), true, api, printer).await,
+        None => PURGE.run(&args.ids, api, printer).await,
+    }
+}
+
+/// Archives, or purges, the user's tasks that have been over for a time.
+///
+/// # Errors
+/// Whatever the request meets.
+pub async fn archive_older(
+    days: u32,
+    tag: Option<&str>,
+    purge: bool,
+    api: &Api,
+    printer: Printer,
+) -> Result<u8, Failure> {
+    let (method, doing, own) = match purge {
+        true => (Method::DELETE, "purging old tasks", PURGE.done),
+        false => (Method::GET, "archiving old tasks", ARCHIVE.done),
+    };
+    let mut ask = api.ask(method, &["archive", &days.to_string()], doing);
+    if let Some(tag) = tag {
+        ask = ask.query("tag", tag);
+    }
+    tell(&format!("tasks over for more than {days} days"), &api.json(&ask).await?, own, printer)
 }
 
 impl Action {
@@ -75,12 +182,17 @@ impl Action {
         let ids = resolve(api, lists).await?;
         let (answers, ended) = for_each(&ids, async |id| {
             let number = id.to_string();
-            let method = if self.route.is_some() { Method::POST } else { Method::DELETE };
+            let method = match (self.delete, self.route) {
+                (true, _) => Method::DELETE,
+                // Older servers take these as GET only.
+                (false, Some("archive" | "replay")) => Method::GET,
+                (false, _) => Method::POST,
+            };
             let mut parts = vec!["task", &number];
             parts.extend(self.route);
             let doing = format!("{} task {id}", self.doing);
             let answer = api.json(&api.ask(method, &parts, doing.clone())).await?;
-            if answer["status"]["secondary"] == self.rejected {
+            if !self.rejected.is_empty() && answer["status"]["secondary"] == self.rejected {
                 return Err(Failure::Server { doing, text: said(&answer, self.rejected) });
             }
             match printer.format {

@@ -36,7 +36,7 @@ pub async fn list(id: &IdList, path: &str, api: &Api, printer: Printer) -> Resul
         return Ok(0);
     }
     let mut rows: Vec<Vec<Cell>> = entries.iter().map(row).collect();
-    let mut columns = vec![Column("TYPE", true), Column("SIZE", true), Column("NAME", true)];
+    let mut columns = vec![Column::shown("TYPE"), Column::shown("SIZE"), Column::shown("NAME")];
     if printer.quiet {
         rows.iter_mut().for_each(|row| drop(row.drain(..2)));
         columns.drain(..2);

@@ -1,6 +1,6 @@
 //! A server that is away for a while: jobs go on without it, so whoever waits for one tries on.
 
-use crate::failure::{Failure, complain};
+use crate::failure::{Failure, warn};
 use std::time::{Duration, Instant};
 
 /// How long a server may be away before we give up.
@@ -41,7 +41,7 @@ impl Gone {
             return Err(failure);
         }
         let since = *self.since.get_or_insert_with(|| {
-            complain(&format!("go-d-cli: {failure}; trying on"));
+            warn(&format!("{failure}; trying on"));
             Instant::now()
         });
         if since.elapsed() > PATIENCE {

@@ -3,7 +3,7 @@
 use crate::args::{Format, LoginArgs};
 use crate::client::Api;
 use crate::credentials::{Credentials, Surroundings};
-use crate::failure::{Failure, complain};
+use crate::failure::{Failure, warn};
 use crate::output::Printer;
 use crate::prompt;
 use crate::server::Server;
@@ -23,7 +23,7 @@ pub async fn run(args: &LoginArgs, around: &Surroundings, printer: Printer) -> R
     let user = args.user.clone().or_else(own_name).filter(|user| !user.is_empty());
     let user = user.ok_or_else(|| Failure::Usage("as whom? Name the user: --user NAME".to_owned()))?;
     if server.is_open() {
-        complain(&format!("go-d-cli: warning: {server} is not https, so others on the way can read the key"));
+        warn(&format!("warning: {server} is not https, so others on the way can read the key"));
     }
     let apikey = if args.apikey_stdin {
         from_stdin()?
@@ -44,6 +44,22 @@ pub async fn run(args: &LoginArgs, around: &Surroundings, printer: Printer) -> R
         }
         _ if printer.quiet => {}
         _ => printer.line(&format!("Logged in at {server} as {user}. Saved in {}", path.display()))?,
+    }
+    Ok(0)
+}
+
+/// `logout`: removes what `login` has saved.
+pub fn forget(around: &Surroundings, printer: Printer) -> Result<u8, Failure> {
+    let removed = around.forget()?;
+    let text = match &removed[..] {
+        [] => "no login was saved".to_owned(),
+        paths => {
+            let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            format!("removed {}", paths.join(", "))
+        }
+    };
+    if !printer.quiet && printer.format != Format::Json {
+        printer.line(&text)?;
     }
     Ok(0)
 }

@@ -17,15 +17,14 @@ pub async fn run(id: &IdList, api: &Api, printer: Printer) -> Result<u8, Failure
         Format::Json => printer.json(&document)?,
         _ if printer.quiet => printer.line(&id)?,
         _ => {
-            let now = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
-            printer.pairs(&pairs(Task(&document), now))?;
+            printer.pairs(&pairs(Task(&document), crate::view::now()))?;
         }
     }
     Ok(0)
 }
 
 /// Names and values; what is empty is left out.
-fn pairs(task: Task<'_>, now: f64) -> Vec<(&'static str, Cell)> {
+pub fn pairs(task: Task<'_>, now: f64) -> Vec<(&'static str, Cell)> {
     let same = |path: &str| Cell::same(task.text(path));
     let needs = "/requirements";
     let all = vec![

@@ -2,6 +2,7 @@
 
 use crate::args::Format;
 use crate::client::{Api, garbled};
+use crate::commands::people::{projects_of, read_user};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Printer};
 use crate::task::{Task, scalar};
@@ -32,14 +33,18 @@ pub async fn images(api: &Api, printer: Printer) -> Result<u8, Failure> {
     if printer.quiet {
         rows.iter_mut().for_each(|row| row.truncate(1));
     }
-    let columns =
-        [Column("IMAGE", true), Column("NAME", true), Column("DEFAULT", true), Column("INTERACTIVE", true)];
+    let columns = [
+        Column::shown("IMAGE"),
+        Column::shown("NAME"),
+        Column::shown("DEFAULT"),
+        Column::shown("INTERACTIVE"),
+    ];
     printer.rows(if printer.quiet { &columns[..1] } else { &columns }, &rows)?;
     Ok(0)
 }
 
 /// A list of addresses, or an object that has them as its keys.
-fn urls(value: &Value) -> Vec<String> {
+pub fn urls(value: &Value) -> Vec<String> {
     match value {
         Value::Array(list) => list.iter().map(scalar).filter(|url| !url.is_empty()).collect(),
         Value::Object(map) => map.keys().cloned().collect(),
@@ -48,13 +53,8 @@ fn urls(value: &Value) -> Vec<String> {
 }
 
 pub async fn whoami(api: &Api, printer: Printer) -> Result<u8, Failure> {
-    let mut user = api.json(&api.get(&["user", api.user()], "asking who we are")).await?;
-    let ask = api.get(&["user", api.user(), "project"], "listing our projects");
-    let projects = api.json(&ask).await?;
-    if let Some(map) = user.as_object_mut() {
-        // Older servers send keys along; they have no place on a screen or in a log.
-        map.remove("credentials");
-    }
+    let user = read_user(api, api.user()).await?;
+    let projects = Value::Array(projects_of(api, api.user()).await?);
     if printer.format == Format::Json {
         printer.json(&json!({"user": user, "projects": projects}))?;
         return Ok(0);

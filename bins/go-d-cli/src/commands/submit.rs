@@ -1,11 +1,12 @@
-//! `submit`: makes the body of a task from options and a script, sends it once whatever the network does, and waits for
-//! its end when asked to.
+//! `submit` and `run`: make the body of a task from options and a script, send it once whatever the network does, and
+//! wait for its end when asked to.
 
-use crate::args::{Format, SubmitArgs};
+use crate::args::{Format, JobArgs, RunArgs, SubmitArgs};
 use crate::client::{Api, Ask, garbled};
-use crate::commands::{Gone, resolve, wait};
-use crate::failure::{Failure, complain};
-use crate::follow::{self, Sink, Stream};
+use crate::commands::{attach, people, resolve, wait};
+use crate::directives;
+use crate::failure::{Failure, complain, warn};
+use crate::nearest::propose;
 use crate::output::{Printer, json_text};
 use crate::private::random_hex;
 use crate::text;
@@ -22,28 +23,105 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 pub async fn run(args: &SubmitArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
     let script = script(args)?;
-    let after = resolve(api, if args.after_ok.is_empty() { &args.after } else { &args.after_ok }).await?;
-    let image = match &args.image {
-        Some(image) => Some(image.clone()),
-        None => default_image(api, args.interactive).await?,
-    };
-    let body = body(args, &name(args, &script), &script, &after, image.as_deref());
-    let key = random_hex().map_err(|err| Failure::Usage(format!("cannot name the request: {err}")))?;
-    let ask = api.ask(Method::POST, &["task"], "submitting the task").body(body);
-    let ask = ask.header("idempotency-key", key);
-    let answer = send(api, &ask).await?;
-    let id = answer["id"].as_u64().ok_or_else(|| garbled(&ask, "no id in it"))?;
+    let source = args.script.as_deref().map_or_else(|| "--cmd".to_owned(), |path| path.display().to_string());
+    let found = directives::read(&source, &script, args.read)?;
+    for option in &found.ignored {
+        warn(&format!("{option} has no counterpart here and is left out"));
+    }
+    let job = args.job.clone().or(found.job);
+    check(args, &job)?;
+    let name = name(args.script.as_deref(), args.cmd.is_some(), &job, &script);
+    if args.dry_run {
+        let body = body_of(&job, &name, &script, api).await?;
+        printer.json(&body)?;
+        return Ok(0);
+    }
+    let (id, answer) = submit(&job, &name, &script, api).await?;
     let said = said(&answer, id, printer);
     if !args.follow {
         printer.line(&said)?;
         return if args.wait { wait::for_code(api, id).await } else { Ok(0) };
     }
     complain(&said);
-    let show =
-        |stream| follow::until_over(api, id, stream, Sink::new(stream, args.raw), Gone::after_an_answer());
-    let both = async { tokio::try_join!(show(Stream::Out), show(Stream::Err)) };
-    wait::or_interrupt(id, both).await?;
-    wait::for_code(api, id).await
+    attach::until_over(api, id, args.raw).await
+}
+
+/// What clap cannot see, because it may stand in the script.
+fn check(args: &SubmitArgs, job: &JobArgs) -> Result<(), Failure> {
+    let usage = |text: &str| Err(Failure::Usage(text.to_owned()));
+    if args.follow && (job.output_none || job.array.is_some()) {
+        return usage(
+            "--follow shows the output of one task that has some: it does not go with --output-none or --array",
+        );
+    }
+    if args.script.is_none() && args.cmd.is_none() && !job.interactive {
+        return usage("there is nothing to run: name a script, or give --cmd TEXT");
+    }
+    Ok(())
+}
+
+/// `run`: one command, with its arguments as they were typed here.
+pub async fn one_command(args: &RunArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
+    let words = shlex::try_join(args.command.iter().map(String::as_str))
+        .map_err(|_| Failure::Usage("an argument holds a zero byte, which no command can take".to_owned()))?;
+    let script = format!("#!/bin/sh\nexec {words}\n");
+    if args.job.output_none || args.job.array.is_some() || args.job.interactive {
+        let text = "run shows the output of one task: it does not go with --output-none, --array or --interactive. \
+                    Use submit";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let word = args.command.first().map(String::as_str).unwrap_or_default();
+    let name =
+        args.job.name.clone().unwrap_or_else(|| plain_name(word.rsplit('/').next().unwrap_or_default()));
+    let (id, answer) = submit(&args.job, &name, &script, api).await?;
+    if !printer.quiet {
+        complain(&said(&answer, id, printer));
+    }
+    attach::until_over(api, id, args.raw).await
+}
+
+/// Submits a task; gives its id and the server's answer.
+///
+/// # Errors
+/// Whatever the request meets; [`Failure::Lost`] when it is not known whether there is a task now.
+pub async fn submit(job: &JobArgs, name: &str, script: &str, api: &Api) -> Result<(u64, Value), Failure> {
+    submit_new(body_of(job, name, script, api).await?, api).await
+}
+
+/// Sends a body as a new task.
+///
+/// # Errors
+/// As [`submit`].
+pub async fn submit_new(body: Value, api: &Api) -> Result<(u64, Value), Failure> {
+    let key = random_hex().map_err(|err| Failure::Usage(format!("cannot name the request: {err}")))?;
+    submit_once(body, key, api).await
+}
+
+/// Sends a body under a key; the same key never makes a second task.
+///
+/// # Errors
+/// As [`submit`].
+pub async fn submit_once(body: Value, key: String, api: &Api) -> Result<(u64, Value), Failure> {
+    let ask = api.ask(Method::POST, &["task"], "submitting the task").body(body);
+    let ask = ask.header("idempotency-key", key);
+    let answer = send(api, &ask).await?;
+    let id = answer["id"].as_u64().ok_or_else(|| garbled(&ask, "no id in it"))?;
+    Ok((id, answer))
+}
+
+/// The body for a job, with what only the server knows looked up.
+///
+/// # Errors
+/// A task to wait for that does not exist; whatever a request meets.
+pub async fn body_of(job: &JobArgs, name: &str, script: &str, api: &Api) -> Result<Value, Failure> {
+    let after = resolve(api, if job.after_ok.is_empty() { &job.after } else { &job.after_ok }).await?;
+    let config = match (&job.image, &job.volume[..]) {
+        (Some(_), []) => Value::Null,
+        _ => api.json(&api.get(&["config"], "reading the configuration of the server")).await?,
+    };
+    let image = job.image.clone().or_else(|| default_image(&config, job.interactive));
+    unknown_volumes(job, &config, api).await?;
+    Ok(body(job, name, script, &after, image.as_deref()))
 }
 
 /// What is printed about the new task. The words of the default are those that scripts look for.
@@ -61,7 +139,7 @@ async fn send(api: &Api, ask: &Ask) -> Result<Value, Failure> {
     loop {
         match api.json(ask).await {
             Err(Failure::Lost(text)) if repeats < REPEATS => {
-                complain(&format!("go-d-cli: {text}; asking again"));
+                warn(&format!("{text}; asking again"));
                 repeats += 1;
             }
             // It went away after it may have got the task, and is not back yet.
@@ -78,11 +156,27 @@ async fn send(api: &Api, ask: &Ask) -> Result<Value, Failure> {
 }
 
 fn script(args: &SubmitArgs) -> Result<String, Failure> {
-    let Some(path) = &args.script else {
-        let Some(cmd) = &args.cmd else { return Ok(String::new()) };
-        let text = if cmd.starts_with("#!") { cmd.clone() } else { format!("#!/bin/sh\n{cmd}\n") };
-        return if cmd.trim().is_empty() { Err(empty("the text after --cmd")) } else { Ok(text) };
-    };
+    match (&args.script, &args.cmd) {
+        (Some(path), _) => read_script(path),
+        (None, Some(cmd)) => script_of(cmd),
+        (None, None) => Ok(String::new()),
+    }
+}
+
+/// A shell text as a script.
+///
+/// # Errors
+/// [`Failure::Usage`] when it is empty.
+pub fn script_of(cmd: &str) -> Result<String, Failure> {
+    let text = if cmd.starts_with("#!") { cmd.to_owned() } else { format!("#!/bin/sh\n{cmd}\n") };
+    if cmd.trim().is_empty() { Err(empty("the text after --cmd")) } else { Ok(text) }
+}
+
+/// The script in a file; `-` is standard input.
+///
+/// # Errors
+/// [`Failure::File`], or [`Failure::Usage`] when it is no text or empty.
+pub fn read_script(path: &Path) -> Result<String, Failure> {
     let from_stdin = path.as_os_str() == "-";
     let what = if from_stdin { Path::new("standard input") } else { path };
     let read = if from_stdin {
@@ -113,39 +207,64 @@ fn empty(what: &str) -> Failure {
 }
 
 /// The name of the task: as given, else that of the script's file, else the command's first word.
-fn name(args: &SubmitArgs, script: &str) -> String {
-    if let Some(name) = &args.name {
+pub fn name(path: Option<&Path>, has_cmd: bool, job: &JobArgs, script: &str) -> String {
+    if let Some(name) = &job.name {
         return name.clone();
     }
-    let word = match (&args.script, &args.cmd) {
+    let word = match (path, has_cmd) {
         (Some(path), _) if path.as_os_str() == "-" => "stdin".to_owned(),
         (Some(path), _) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        (None, Some(_)) => {
+        (None, true) => {
             let lines = script.lines().filter(|line| !line.starts_with('#'));
             let word = lines.flat_map(str::split_whitespace).next().unwrap_or_default();
             word.rsplit('/').next().unwrap_or_default().to_owned()
         }
-        (None, None) => "interactive".to_owned(),
+        (None, false) => "interactive".to_owned(),
     };
-    let word = text::line(&word);
+    plain_name(&word)
+}
+
+fn plain_name(word: &str) -> String {
+    let word = text::line(word);
     if word.is_empty() { "task".to_owned() } else { word.chars().take(80).collect() }
 }
 
-/// Address of the image that the server offers as its default; a site without images has none and needs none.
-async fn default_image(api: &Api, interactive: bool) -> Result<Option<String>, Failure> {
-    let config = api.json(&api.get(&["config"], "reading the configuration of the server")).await?;
-    let images = config["images"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let default = |wanted: bool| {
-        images.iter().find(|image| {
-            image["default"] == true && (!wanted || image["interactive"] == true) && image["url"].is_string()
-        })
+/// Warns of volumes that nobody offers: a server leaves them out without a word.
+async fn unknown_volumes(job: &JobArgs, config: &Value, api: &Api) -> Result<(), Failure> {
+    let names = |list: &Value| -> Vec<String> {
+        let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter().map(|volume| crate::task::scalar(&volume["name"])).collect()
     };
-    let image = if interactive { default(true) } else { default(false) };
-    Ok(image.and_then(|image| image["url"].as_str()).map(str::to_owned))
+    // A server that does not say what it offers knows best.
+    if !config["volumes"].is_array() {
+        return Ok(());
+    }
+    let mut known = names(&config["volumes"]);
+    if job.volume.iter().all(|volume| known.contains(&volume.name)) {
+        return Ok(());
+    }
+    for project in people::projects_of(api, api.user()).await? {
+        known.extend(names(&project["volumes"]));
+    }
+    for volume in job.volume.iter().filter(|volume| !known.contains(&volume.name)) {
+        let name = text::short(&volume.name, 100);
+        let proposal = propose(&name, known.iter().map(String::as_str));
+        warn(&format!("warning: no volume {name:?} is offered, so it will be left out{proposal}"));
+    }
+    Ok(())
+}
+
+/// Address of the image that the server offers as its default; a site without images has none and needs none.
+fn default_image(config: &Value, interactive: bool) -> Option<String> {
+    let images = config["images"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let default = |image: &&Value| {
+        image["default"] == true && (!interactive || image["interactive"] == true) && image["url"].is_string()
+    };
+    images.iter().find(default).and_then(|image| image["url"].as_str()).map(str::to_owned)
 }
 
 /// The body of the request. What was not asked for is not in it, so that the server's defaults hold.
-fn body(args: &SubmitArgs, name: &str, script: &str, after: &[u64], image: Option<&str>) -> Value {
+fn body(args: &JobArgs, name: &str, script: &str, after: &[u64], image: Option<&str>) -> Value {
     let mut needs = Map::new();
     let mut need = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -161,6 +280,9 @@ fn body(args: &SubmitArgs, name: &str, script: &str, after: &[u64], image: Optio
     need("after_policy", (!args.after_ok.is_empty()).then(|| "ok".into()));
     need("executor", args.executor.as_deref().map(Value::from));
     need("time_limit", args.time_limit.as_deref().map(Value::from));
+    need("failure_policy", args.retry.map(Value::from));
+    need("ports", (!args.port.is_empty()).then(|| json!(args.port)));
+    need("network", args.network.as_deref().map(Value::from));
     need("output", args.output_none.then(|| "none".into()));
     need("tmpstorage", args.tmpstorage.as_ref().map(|size| json!({"size": size})));
     let volumes = args.volume.iter().map(|volume| {
@@ -203,7 +325,7 @@ mod tests {
         let named = |line: &[&str]| {
             let args = args(line);
             let script = args.cmd.as_ref().map(|_| script(&args).expect("not empty")).unwrap_or_default();
-            name(&args, &script)
+            name(args.script.as_deref(), args.cmd.is_some(), &args.job, &script)
         };
         assert_eq!(named(&["dir/align.sh"]), "align.sh");
         assert_eq!(named(&["dir/align.sh", "--name", "x"]), "x");
@@ -218,7 +340,7 @@ mod tests {
     #[test]
     fn a_body_holds_what_was_asked_and_nothing_else() {
         let args = args(&["--cmd", "echo hi"]);
-        let got = body(&args, "echo", &script(&args).expect("not empty"), &[], None);
+        let got = body(&args.job, "echo", &script(&args).expect("not empty"), &[], None);
         let want = json!({
             "meta": {"name": "echo", "description": "", "tags": []},
             "requirements": {},

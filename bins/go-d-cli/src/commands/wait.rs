@@ -4,7 +4,7 @@
 use crate::args::Format;
 use crate::client::Api;
 use crate::commands::{Gone, for_each, resolve};
-use crate::failure::{Failure, NO_CODE, complain};
+use crate::failure::{Failure, NO_CODE, warn};
 use crate::ids::IdList;
 use crate::output::Printer;
 use crate::task::{End, Task};
@@ -27,7 +27,7 @@ pub async fn run(lists: &[IdList], api: &Api, printer: Printer) -> Result<u8, Fa
                 (End::passed_on(given), Some(format!("task {id} is over, exit code {given}")))
             }
             End::NoCode(reason) => {
-                complain(&format!("go-d-cli: {}", Failure::NoExitCode { task: id, reason }));
+                warn(&Failure::NoExitCode { task: id, reason }.to_string());
                 (NO_CODE, None)
             }
         };

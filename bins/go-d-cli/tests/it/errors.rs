@@ -53,7 +53,7 @@ fn an_address_that_is_none() {
 #[test]
 fn what_is_no_go_docker_server() {
     let server = Fake::start(|_, _| Answer::raw(200, "text/html", vec![b"<html>Welcome</html>".to_vec()]));
-    Account::at(&server).run(&["list"]).with(1).says(&["/api/1.0/task/active", "Is it a GO-Docker server?"]);
+    Account::at(&server).run(&["list"]).with(1).says(&["/api/2/tasks", "Is it a GO-Docker server?"]);
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn a_redirect_is_named_and_never_followed() {
 
 #[test]
 fn a_reader_that_goes_away_ends_us_quietly() {
-    let tasks: Vec<_> = (1..20_000).map(|id| json!({"id": id, "meta": {"name": "x"}})).collect();
-    let server = Fake::start(move |_, _| Answer::json(&json!(tasks)));
+    let tasks: Vec<_> = (1..20_000).map(|id| json!({"id": id, "name": "x", "state": "running"})).collect();
+    let server = Fake::start(move |_, _| Answer::json(&json!({"tasks": tasks, "next": null})));
     let account = Account::at(&server);
     for line in
         [&["list"][..], &["list", "-q"], &["list", "--output", "json"], &["list", "--output", "table"]]

@@ -28,9 +28,10 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// `GET /task/7?x=y`, below the base path.
+    /// `GET /task/7?x=y`, below the base path; `GET /2/tasks` for the typed interface.
     pub fn line(&self) -> String {
-        let path = self.path.strip_prefix("/api/1.0").unwrap_or(&self.path);
+        let path =
+            self.path.strip_prefix("/api/1.0").or(self.path.strip_prefix("/api")).unwrap_or(&self.path);
         let query = if self.query.is_empty() { String::new() } else { format!("?{}", self.query) };
         format!("{} {path}{query}", self.method)
     }

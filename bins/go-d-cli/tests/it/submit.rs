@@ -47,7 +47,11 @@ fn every_option_reaches_the_body() {
     );
     assert_eq!(sent.headers["content-type"], "application/json");
     assert_eq!(sent.headers["idempotency-key"].len(), 32);
-    assert!(!server.lines().contains(&"GET /config".to_owned()), "the image was given");
+    assert_eq!(
+        server.lines(),
+        ["GET /task/7", "GET /config", "POST /task"],
+        "the configuration is read for the volumes alone"
+    );
 }
 
 #[test]
@@ -143,4 +147,82 @@ fn the_servers_refusal_is_shown_and_harmless() {
         "go-d-cli: submitting the task: container.image: \"x\"\n  requirements.cpu: too many\n"
     );
     assert!(!done.err.contains(KEY));
+}
+
+#[test]
+fn options_may_stand_in_the_script() {
+    let server = offers(json!([]));
+    let account = Account::at(&server);
+    let script = "#!/bin/bash\n#GOD --cpu 2 --ram 3 -t a,b\n#SBATCH --time=10 -p long\n#GOD --image debian:12\n\
+                  run it\n#GOD --gpus 9\n";
+    fs::write(account.home.path().join("a.sh"), script).expect("written");
+    let dry = account.run(&["submit", "--dry-run", "a.sh", "--cpu", "4", "--tag", "c"]).with(0);
+    assert!(server.lines().is_empty(), "nothing was sent");
+    let body: Value = serde_json::from_str(dry.out()).expect("JSON");
+    assert_eq!(body["requirements"], json!({"cpu": 4, "ram": 3}));
+    assert_eq!(body["meta"]["tags"], json!(["a", "b", "c"]));
+    assert_eq!(body["container"]["image"], "debian:12");
+    assert_eq!(body["command"]["cmd"], script, "the script is sent as it stands");
+
+    let done = account.run(&["submit", "a.sh", "--read", "sbatch"]).with(0);
+    assert!(done.err.contains("a.sh, line 3: -p long has no counterpart here"), "{}", done.err);
+    let sent = server.request("POST /task").json();
+    assert_eq!(sent["requirements"], json!({"cpu": 2, "ram": 3, "time_limit": "600s"}));
+
+    fs::write(account.home.path().join("bad.sh"), "#!/bin/sh\n#GOD --cpus 2\n").expect("written");
+    account
+        .run(&["submit", "bad.sh"])
+        .with(1)
+        .says(&["bad.sh, line 2: unexpected argument '--cpus'", "'--cpu'"]);
+    account.run(&["submit", "bad.sh", "--read", "none", "--image", "x"]).with(0);
+    account.run(&["submit", "a.sh", "--cpus", "2"]).with(2).says(&["'--cpu'"]);
+}
+
+#[test]
+fn a_volume_that_nobody_offers_is_told() {
+    let server = Fake::start(|seen, _| match seen.line().as_str() {
+        "GET /config" => Answer::json(&json!({"images": [], "volumes": [{"name": "home", "acl": "rw"}]})),
+        "GET /user/ada/project" => {
+            Answer::json(&json!([{"id": "default"}, {"id": "sea", "volumes": [{"name": "data"}]}]))
+        }
+        "POST /task" => added(),
+        _ => Answer::missing(),
+    });
+    let account = Account::at(&server);
+    let done = account.run(&["submit", "--cmd", "x", "-v", "home", "-v", "data"]).with(0);
+    assert_eq!(done.err, "");
+    let done = account.run(&["submit", "--cmd", "x", "-v", "hmoe"]).with(0);
+    assert!(
+        done.err.contains("no volume \"hmoe\"") && done.err.contains("did you mean \"home\""),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn run_shows_the_output_and_ends_with_the_code_of_the_job() {
+    let server = Fake::start(|seen, _| match seen.line().as_str() {
+        "GET /config" => Answer::json(&json!({"images": []})),
+        "POST /task" => added(),
+        "GET /task/42/log?stream=out&follow=1" => {
+            Answer::events("event: text\nid: 3\ndata: \"hi\\n\"\n\nevent: end\ndata: \"\"\n\n")
+        }
+        "GET /task/42/log?stream=err&follow=1" => {
+            Answer::events("event: text\nid: 4\ndata: \"bad\\n\"\n\nevent: end\ndata: \"\"\n\n")
+        }
+        "GET /task/42/wait?timeout=50" => {
+            Answer::json(&json!({"id": 42, "status": {"primary": "over", "exitcode": 7}}))
+        }
+        _ => Answer::missing(),
+    });
+    let account = Account::at(&server);
+    let done = account.run(&["run", "--cpu", "2", "--", "sh", "-c", "echo 'it is'; exit 7", "--cpu"]).with(7);
+    assert_eq!(done.out(), "hi\n");
+    assert_eq!(done.err, "Task added. Job id is 42\nbad\n");
+    let sent = server.request("POST /task").json();
+    assert_eq!(sent["command"]["cmd"], "#!/bin/sh\nexec sh -c \"echo 'it is'; exit 7\" --cpu\n");
+    assert_eq!(sent["meta"]["name"], "sh");
+    assert_eq!(account.run(&["attach", "42"]).with(7).out(), "hi\n");
+    account.run(&["run"]).with(2);
+    account.run(&["run", "--array", "3", "true"]).with(1).says(&["Use submit"]);
 }
