@@ -1,0 +1,6 @@
+//! The plugin against a real directory.
+
+mod attacks;
+mod logins;
+mod security;
+mod world;
