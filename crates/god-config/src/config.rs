@@ -20,7 +20,7 @@ use crate::sections::network::{Images, Network};
 use crate::sections::scheduling::Scheduling;
 use crate::sections::services::{Flow, Ftp, Mail, Web};
 use crate::sections::stores::Stores;
-use crate::tree::Map;
+use crate::tree::{Kind, Map};
 use crate::volumes::VolumesConfig;
 use crate::yaml;
 
@@ -117,6 +117,8 @@ pub struct Loaded {
 /// Keys that hold a secret, for the check of the file's permissions.
 const SECRET_KEYS: &[&str] = &[
     "secret_passphrase",
+    "secret_passphrase_previous",
+    "proxy_secret",
     "shared_secret_passphrase",
     "ldap_admin_password",
     "influxdb_password",
@@ -173,6 +175,10 @@ impl Config {
             ("cluster", old.base.cluster != new.base.cluster),
             ("storage", old.base.storage != new.base.storage),
             ("secret_passphrase", old.auth.secret_passphrase != new.auth.secret_passphrase),
+            (
+                "secret_passphrase_previous",
+                old.auth.secret_passphrase_previous != new.auth.secret_passphrase_previous,
+            ),
             ("auth_policy", old.auth.policy != new.auth.policy),
             ("store", old.stores.kind != new.stores.kind),
             ("mongo_url", old.stores.mongo != new.stores.mongo),
@@ -236,7 +242,14 @@ pub(crate) fn check_with_schema(input: &Input<'_>) -> (Result<Loaded, ConfigErro
 fn holds_secrets(root: &Map) -> bool {
     let has_key = SECRET_KEYS.iter().any(|key| root.get(key).is_some_and(|node| !node.is_null()));
     let has_credentials = root.get("mongo_url").is_some_and(|node| node.to_json().to_string().contains('@'));
-    has_key || has_credentials
+    let has_client = root.get("oidc").is_some_and(|node| match &node.kind {
+        Kind::List(items) => items.iter().any(|item| match &item.kind {
+            Kind::Map(map) => map.get("client_secret").is_some_and(|node| !node.is_null()),
+            _ => false,
+        }),
+        _ => false,
+    });
+    has_key || has_credentials || has_client
 }
 
 fn read_sections(cx: &Context<'_>, map: &Map, place: Place, data_dir: &Path) -> Config {
@@ -270,7 +283,6 @@ fn read_sections(cx: &Context<'_>, map: &Map, place: Place, data_dir: &Path) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Kind;
 
     /// Keys that are read and have no place in the sample: without effect, or other spellings.
     const NOT_IN_SAMPLE: &[&str] =

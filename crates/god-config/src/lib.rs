@@ -31,11 +31,13 @@ pub use fault::{ConfigErrors, Fault};
 pub use names::Known;
 pub use production::ProductionIni;
 pub use secret::{Endpoint, Secret};
-pub use sections::access::{Auth, GuestHome, Guests, Ldap, Sharing};
+pub use sections::access::{Auth, GuestHome, Guests, Sharing};
 pub use sections::base::Base;
+pub use sections::doors::{Provider, Proxy};
 pub use sections::executors::{
     Cgroups, ClientIdentity, Docker, DockerTls, Executors, Kubernetes, Local, Mesos, Output, Sge,
 };
+pub use sections::ldap::{Ldap, LdapSecurity};
 pub use sections::log::{Log, LogHandler, LogLevel, LogTarget};
 pub use sections::monitoring::{Cadvisor, Etcd, Monitoring};
 pub use sections::network::{Cni, CniPlugin, Image, Images, Network, Ports, RegistryLink};

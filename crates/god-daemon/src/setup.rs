@@ -266,7 +266,7 @@ mod tests {
     fn what_is_not_built_in_is_a_fault_and_never_left_out() {
         let error = |lines: &str| setup(lines, &[], Overrides::default()).unwrap_err().to_string();
         assert!(error("scheduler_policy: Backfill\n").contains("no scheduling policy named `Backfill`"));
-        assert!(error("auth_policy: goauth\n").contains("`goauth` is not built into this program"));
+        assert!(error("auth_policy: fake\n").contains("`fake` is not built into this program"));
         let text = error("store: mongo\nguest_allow: true\nport_allocate: false\n");
         assert!(["store:", "guest_allow:", "port_allocate:"].iter().all(|key| text.contains(key)), "{text}");
         for executor in ["swarm", "mesos", "kubernetes", "sge"] {

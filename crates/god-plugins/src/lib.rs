@@ -3,12 +3,14 @@
 //! A plugin is handed what it needs and never sees the configuration as a whole. A name that the product has and this
 //! build has not is a fault of the configuration; nothing is ever left out in silence.
 
+mod auths;
 mod executors;
 pub mod init;
 mod limits;
 mod site;
 mod stores;
 
+pub use auths::auth;
 pub use executors::{executors, needs_one_process};
 pub use limits::{not_built_in, without_effect};
 pub use site::site;
@@ -16,9 +18,7 @@ pub use stores::{backup, store};
 
 use god_config::{Config, Known};
 use god_core::BoxError;
-use god_core::auth::Auth;
 use god_core::policy::Policy;
-use god_core::store::Store;
 use god_core::watcher::WatcherPlugin;
 use std::sync::Arc;
 
@@ -49,15 +49,10 @@ pub enum PluginError {
 }
 
 type BuildPolicy = fn(&Config) -> Arc<dyn Policy>;
-type BuildAuth = fn(&Config, Arc<dyn Store>) -> Arc<dyn Auth>;
 
 /// Constructors of policies.
 const POLICIES: &[(&str, BuildPolicy)] =
     &[(policy_fifo::NAME, |_| Arc::new(policy_fifo::FiFo)), (policy_fairshare::NAME, fair_share)];
-
-/// Constructors of authentication plugins.
-const AUTHS: &[(&str, BuildAuth)] =
-    &[(auth_local::NAME, |_, store| Arc::new(auth_local::LocalAuth::new(store)))];
 
 type BuildWatcher = fn(&Config) -> Arc<dyn WatcherPlugin>;
 
@@ -73,12 +68,11 @@ const STORAGES: &[&str] = &["pairtree"];
 /// The names that a configuration may use with this program.
 #[must_use]
 pub fn known() -> Known<'static> {
-    const AUTH_NAMES: [&str; AUTHS.len()] = names(AUTHS);
     const POLICY_NAMES: [&str; POLICIES.len()] = names(POLICIES);
     const WATCHER_NAMES: [&str; WATCHERS.len()] = names(WATCHERS);
     Known {
         executors: executors::NAMES,
-        auth: &AUTH_NAMES,
+        auth: auths::NAMES,
         policies: &POLICY_NAMES,
         watchers: &WATCHER_NAMES,
         status: &[],
@@ -117,15 +111,6 @@ fn fair_share(config: &Config) -> Arc<dyn Policy> {
 pub fn watchers(config: &Config) -> Result<Vec<Arc<dyn WatcherPlugin>>, PluginError> {
     let names = config.scheduling.watchers.iter();
     names.map(|name| find("watcher", WATCHERS, name).map(|build| build(config))).collect()
-}
-
-/// The configured authentication.
-///
-/// # Errors
-/// [`PluginError::NotBuiltIn`].
-pub fn auth(config: &Config, store: Arc<dyn Store>) -> Result<Arc<dyn Auth>, PluginError> {
-    let build = find("authentication plugin", AUTHS, &config.auth.policy)?;
-    Ok(build(config, store))
 }
 
 /// The names of a table.

@@ -17,12 +17,22 @@ async fn every_name_of_a_table_makes_the_plugin_of_that_name() {
     assert_eq!(known.executors, ["local", "docker", "fake"]);
     assert_eq!(
         (known.policies, known.auth, known.status),
-        (["FiFo", "FairShare"].as_slice(), ["local"].as_slice(), [].as_slice())
+        (["FiFo", "FairShare"].as_slice(), ["local", "goauth"].as_slice(), [].as_slice())
     );
     let config = config();
     assert_eq!(policy(&config).unwrap().name(), "FiFo");
     let store = store(&config).await.unwrap();
-    assert_eq!(auth(&config, store).unwrap().name(), "local");
+    assert_eq!(auth(&config, Arc::clone(&store)).unwrap().name(), "local");
+    let mut directory = config.clone();
+    directory.auth.policy = "goauth".to_owned();
+    directory.auth.ldap.host = Some("ldap.example.org".to_owned());
+    directory.auth.ldap.dn = Some("dc=example,dc=org".to_owned());
+    directory.auth.ldap.security = god_config::LdapSecurity::Plain;
+    assert_eq!(auth(&directory, Arc::clone(&store)).unwrap().name(), "goauth");
+    directory.auth.ldap.admin_dn = Some("cn=admin".to_owned());
+    let error = auth(&directory, store).unwrap_err();
+    let why = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(why.starts_with("ldap_admin_password:"), "{why}");
     let executors = executors(&config).await.unwrap();
     assert_eq!(executors[0].name().as_str(), "fake");
     assert_eq!(needs_one_process(&config), ["fake"]);

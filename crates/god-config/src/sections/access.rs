@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::reader::Section;
 use crate::secret::{Endpoint, Secret};
+use crate::sections::doors::{Provider, Proxy};
+use crate::sections::ldap::Ldap;
 
 /// What users share and see live.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +41,8 @@ pub struct Guests {
     pub allow_root: bool,
     /// Where guests' homes are.
     pub home: GuestHome,
+    /// Whose accounts guests log in with.
+    pub providers: Vec<Provider>,
 }
 
 /// Where guests' homes are.
@@ -64,7 +68,15 @@ impl Guests {
                 Some("default") => GuestHome::OfBoundUser,
                 Some(_) => root.path_value("guest_home_root").map_or(GuestHome::None, GuestHome::Under),
             },
+            providers: Provider::read_all(root),
         };
+        if guests.allow && guests.providers.is_empty() {
+            root.warn(
+                "guest_allow",
+                "guests are allowed, and there is no provider with whose account they could log in",
+                "list one under oidc",
+            );
+        }
         if guests.allow && guests.bind.is_none() {
             root.warn(
                 "guest_allow",
@@ -82,10 +94,12 @@ impl Guests {
 pub struct Auth {
     /// Name of the authentication plugin.
     pub policy: String,
-    /// Trust the user name that a proxy puts into a header.
-    pub allow_proxy_remote_user: bool,
+    /// The proxy that says who somebody is; `None`: nobody is believed.
+    pub proxy: Option<Proxy>,
     /// Signs API tokens.
     pub secret_passphrase: Secret,
+    /// The one before it, whose tokens and keys are still good.
+    pub secret_passphrase_previous: Option<Secret>,
     /// Signs calls to the flow server.
     pub shared_secret_passphrase: Option<Secret>,
     /// Seconds that a web session lives. At least 1.
@@ -94,53 +108,17 @@ pub struct Auth {
     pub ldap: Ldap,
 }
 
-/// The LDAP directory of users. Used by the plugin `goauth`.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Ldap {
-    /// Host name; `None`: no directory.
-    pub host: Option<String>,
-    /// Port: 389, or 636 with TLS, unless set.
-    pub port: u16,
-    /// TLS from the first byte on, for searches and password checks alike.
-    pub ssl: bool,
-    /// Root of the directory.
-    pub dn: Option<String>,
-    /// What stands before the root to give the base of searches.
-    pub base_dn_filter: String,
-    /// Who searches; `None`: anonymous.
-    pub admin_dn: Option<String>,
-    /// Password of who searches.
-    pub admin_password: Option<Secret>,
-    /// Attribute that holds the home directory.
-    pub home_field: String,
-}
-
 impl Default for Auth {
     /// The defaults; the secret is empty until it is set.
     fn default() -> Auth {
         Auth {
             policy: "local".to_owned(),
-            allow_proxy_remote_user: false,
+            proxy: None,
             secret_passphrase: Secret::new(""),
+            secret_passphrase_previous: None,
             shared_secret_passphrase: None,
             session_timeout_seconds: 172_800,
             ldap: Ldap::default(),
-        }
-    }
-}
-
-impl Default for Ldap {
-    fn default() -> Ldap {
-        Ldap {
-            host: None,
-            port: 389,
-            ssl: false,
-            dn: None,
-            base_dn_filter: "ou=People".to_owned(),
-            admin_dn: None,
-            admin_password: None,
-            home_field: "homeDirectory".to_owned(),
         }
     }
 }
@@ -151,8 +129,9 @@ impl Auth {
         let names = root.cx.known.auth;
         let auth = Auth {
             policy: root.plugin_or("auth_policy", "authentication plugin", names, default.policy),
-            allow_proxy_remote_user: root.flag("allow_proxy_remote_user").unwrap_or(false),
+            proxy: Proxy::read(root),
             secret_passphrase: secret_passphrase(root),
+            secret_passphrase_previous: root.secret("secret_passphrase_previous"),
             shared_secret_passphrase: root.secret("shared_secret_passphrase"),
             session_timeout_seconds: root
                 .count("session_timeout", 1)
@@ -187,26 +166,4 @@ fn secret_passphrase(root: &mut Section<'_>) -> Secret {
         root.missing("secret_passphrase", ACCEPTED);
     }
     secret.unwrap_or_else(|| Secret::new(""))
-}
-
-impl Ldap {
-    fn read(root: &mut Section<'_>) -> Ldap {
-        let default = Ldap::default();
-        let mut section = root.section("ldap");
-        let ssl = section.flag("ssl").unwrap_or(default.ssl);
-        let mut fields = section.section("fields");
-        let home_field = fields.text("homeDirectory").unwrap_or(default.home_field);
-        fields.finish();
-        section.finish();
-        Ldap {
-            host: root.text("ldap_host"),
-            port: root.port("ldap_port").unwrap_or(if ssl { 636 } else { 389 }),
-            ssl,
-            dn: root.text("ldap_dn"),
-            base_dn_filter: root.text("ldap_base_dn_filter").unwrap_or(default.base_dn_filter),
-            admin_dn: root.text("ldap_admin_dn"),
-            admin_password: root.secret("ldap_admin_password"),
-            home_field,
-        }
-    }
 }

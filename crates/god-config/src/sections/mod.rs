@@ -2,7 +2,9 @@
 
 pub(crate) mod access;
 pub(crate) mod base;
+pub(crate) mod doors;
 pub(crate) mod executors;
+pub(crate) mod ldap;
 pub(crate) mod log;
 pub(crate) mod monitoring;
 pub(crate) mod network;

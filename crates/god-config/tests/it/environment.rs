@@ -85,7 +85,7 @@ fn groups_that_need_each_other() {
     assert_eq!(docker.url.reveal(), "https://d:1");
     let tls = docker.tls.expect("on");
     assert!(tls.ca_cert.is_some() && tls.client.is_some());
-    assert!(config.auth.ldap.ssl);
+    assert_eq!(config.auth.ldap.security, god_config::LdapSecurity::Tls);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn faults_name_the_variable() {
 fn odd_switches_and_misspelt_variables_are_warned_about() {
     let variables = [("GODOCKER_LDAP_SSL", "true"), ("GODOCKER_REDIS_HOTS", "h"), ("GODOCKER_JID", "5")];
     let loaded = check_with(LEAST, &variables, None, ALL).expect("good");
-    assert!(!loaded.config.auth.ldap.ssl);
+    assert_eq!(loaded.config.auth.ldap.security, god_config::LdapSecurity::StartTls);
     let found = warnings(&loaded);
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("GODOCKER_LDAP_SSL, ssl: `true` switches this off"), "{found:?}");

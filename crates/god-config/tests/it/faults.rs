@@ -1,6 +1,6 @@
 //! All faults at once, each with its place, and warnings that help.
 
-use god_config::{Known, ProductionIni};
+use god_config::{Known, LdapSecurity, ProductionIni};
 
 use crate::{ALL, FEW, LEAST, check, check_with, faults, loaded, warnings};
 
@@ -172,7 +172,7 @@ fn values_depend_on_each_other_as_told() {
     assert_eq!(cni.config.network.cni.expect("a plugin").public_network, "weave");
 
     let ldap = loaded("ldap: {ssl: true}\n").config.auth.ldap;
-    assert_eq!((ldap.port, ldap.ssl), (636, true));
+    assert_eq!((ldap.port, ldap.security), (636, LdapSecurity::Tls));
     assert_eq!(loaded("etcd_prefix: god\n").config.monitoring.etcd.prefix, "/god");
     assert_eq!(loaded("maxlifespan: null\n").config.scheduling.max_lifespan_seconds, None);
     assert_eq!(loaded("maxlifespan: 90\n").config.scheduling.max_lifespan_seconds, Some(90));
@@ -197,14 +197,15 @@ fn unknown_keys_are_warned_about_at_every_depth() {
 }
 
 #[test]
-fn no_message_and_no_debug_output_shows_a_secret() {
+fn a11_no_message_and_no_debug_output_shows_a_secret() {
     const CANARY: &str = "hunter2";
     let text = format!(
         "shared_dir: nowhere-{{}}\nexecutors: [x]\nsecret_passphrase: {CANARY}a\nshared_secret_passphrase: {CANARY}a\n\
          ldap_admin_password: [{CANARY}]\ninfluxdb_host: h\ninfluxdb_password: {CANARY}\nkube_token: {{a: {CANARY}}}\n\
          prometheus_key: {CANARY}\nemail_smtp_host: h\nemail_smtp_password: {CANARY}\n\
          mongo_url: http://u:{CANARY}@h/\nmongo_url: http://u:{CANARY}@h/\nweb_endpoint: u:{CANARY}@\n\
-         mesos: {{master: 'zk://u:{CANARY}@'}}\nkube_server: 'u:{CANARY}'\n"
+         mesos: {{master: 'zk://u:{CANARY}@'}}\nkube_server: 'u:{CANARY}'\nproxy_secret: [{CANARY}]\n\
+         oidc: [{{name: a, issuer: 'http://u:{CANARY}@h', client_id: x, client_secret: {{a: {CANARY}}}}}]\n"
     );
     let errors = check(&text).expect_err("faults");
     assert!(errors.faults.len() > 7, "{errors}");
@@ -214,7 +215,9 @@ fn no_message_and_no_debug_output_shows_a_secret() {
         "shared_secret_passphrase: {CANARY}\ninfluxdb_host: h\ninfluxdb_password: {CANARY}\nkube_token: {CANARY}\n\
          prometheus_key: {CANARY}\nldap_admin_password: {CANARY}\nmongo_url: 'mongodb://u:{CANARY}@h/'\n\
          prometheus_exporter: 'http://u:{CANARY}@h/'\nemail_smtp_host: h\nemail_from: a@b\n\
-         email_smtp_password: {CANARY}\nlog_config: {{handlers: {{m: {{class: x, password: {CANARY}}}}}}}\n"
+         email_smtp_password: {CANARY}\nsecret_passphrase_previous: {CANARY}\n\
+         allow_proxy_remote_user: true\nproxy_peers: [10.0.0.1]\nproxy_secret: {CANARY}\n\
+         oidc: [{{name: a, issuer: 'https://u:{CANARY}@h', client_id: x, client_secret: {CANARY}}}]\nlog_config: {{handlers: {{m: {{class: x, password: {CANARY}}}}}}}\n"
     ));
     let shown = format!("{good:?} {:?}", good.config.refusals());
     assert!(!shown.contains(CANARY) && !shown.contains("kG7qLz0PweR4vX2m"), "{shown}");
@@ -229,4 +232,69 @@ fn values_of_production_ini_are_checked_with_their_place() {
     let errors = check_with(LEAST, &[], Some(&ini), ALL).expect_err("two faults").to_string();
     assert!(errors.contains("production.ini, web.max_file_download: `lots` is not a size"), "{errors}");
     assert!(errors.contains("production.ini, web.prometheus: `2` is neither true nor false"), "{errors}");
+}
+
+#[test]
+fn e5_the_directory_is_asked_without_tls_only_when_told_to() {
+    let of = |text: &str| {
+        let loaded = loaded(&format!("ldap_host: {text}"));
+        (loaded.config.auth.ldap.security, loaded.config.auth.ldap.port, warnings(&loaded).len())
+    };
+    for (text, expected) in [
+        ("l.example", (LdapSecurity::StartTls, 389, 1)),
+        ("l.example\nldap: {ssl: false}", (LdapSecurity::StartTls, 389, 1)),
+        ("l.example\nldap: {ssl: true}", (LdapSecurity::Tls, 636, 0)),
+        ("l.example\nldap: {starttls: true}", (LdapSecurity::StartTls, 389, 0)),
+        ("l.example\nldap: {insecure: true}", (LdapSecurity::Plain, 389, 1)),
+        ("l.example\nldap: {starttls: false, insecure: true}", (LdapSecurity::Plain, 389, 1)),
+        ("localhost", (LdapSecurity::Plain, 389, 1)),
+        ("127.0.0.1\nldap: {ssl: false}", (LdapSecurity::Plain, 389, 1)),
+        ("127.0.0.1\nldap: {starttls: true}", (LdapSecurity::StartTls, 389, 0)),
+        ("localhost.example", (LdapSecurity::StartTls, 389, 1)),
+    ] {
+        assert_eq!(of(text), expected, "{text}");
+    }
+    fault("ldap_host: h\nldap: {starttls: false}", "ldap.starttls: neither ssl nor starttls");
+    fault("ldap_host: h\nldap: {ssl: true, starttls: true}", "ldap.starttls: ssl and starttls are two ways");
+    fault("ldap_host: h\nldap: {ssl: true, insecure: true}", "ldap.insecure: TLS was asked for");
+    fault("ldap: {ca_cert: ca.pem}", "ldap.ca_cert: `ca.pem` is not an absolute path");
+}
+
+#[test]
+fn a9_a_proxy_needs_an_address_and_a_secret() {
+    let none = loaded("proxy_peers: [10.0.0.1]\nproxy_secret: kG7qLz0PweR4vX2n\n").config.auth.proxy;
+    assert_eq!(none, None, "off by default");
+    let on = "allow_proxy_remote_user: true\n";
+    fault(&format!("{on}proxy_secret: kG7qLz0PweR4vX2n"), "proxy_peers: this key must be set");
+    fault(&format!("{on}proxy_peers: [10.0.0.1]"), "proxy_secret: this key must be set");
+    for bad in ["0.0.0.0/33", "h", "10.0.0", "10.0.0.1:80", "::/129"] {
+        let text = format!("{on}proxy_secret: kG7qLz0PweR4vX2n\nproxy_peers: ['{bad}']");
+        fault(&text, &format!("proxy_peers[0]: `{bad}` is no address"));
+    }
+    let text = format!("{on}proxy_secret: kG7qLz0PweR4vX2n\nproxy_peers: [10.1.2.3, 10.7.1.1/16, '::1']\n");
+    let peers = loaded(&text).config.auth.proxy.expect("on").peers;
+    assert_eq!(
+        peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["10.1.2.3/32", "10.7.0.0/16", "::1/128"]
+    );
+}
+
+#[test]
+fn providers_of_guests_are_checked() {
+    let one = |fields: &str| format!("oidc: [{{name: a, issuer: 'https://i', client_id: c{fields}}}]");
+    let provider = &loaded(&one("")).config.guests.providers[0];
+    assert_eq!((provider.title.as_str(), provider.scopes.len(), &provider.client_secret), ("a", 2, &None));
+    fault("oidc: [{issuer: 'https://i', client_id: c}]", "oidc[0].name: this key must be set");
+    fault(
+        "oidc: [{name: a/b, issuer: 'https://i', client_id: c}]",
+        "oidc[0].name: `a/b` is not a plain name",
+    );
+    fault("oidc: [{name: a, client_id: c}]", "oidc[0].issuer: this key must be set");
+    fault(
+        "oidc: [{name: a, issuer: 'http://i', client_id: c}]",
+        "oidc[0].issuer: the answers of this address",
+    );
+    fault("oidc: [{name: a, issuer: 'ftp://i', client_id: c}]", "oidc[0].issuer: this is not an address");
+    let two = "{name: a, issuer: 'http://127.0.0.1:1', client_id: c}";
+    fault(&format!("oidc: [{two}, {two}]"), "oidc[1].name: this name is listed twice");
 }

@@ -28,17 +28,23 @@ fn a_good_file_is_not_refused() {
 }
 
 #[test]
-fn short_and_known_secrets_are_refused() {
+fn a7_short_and_known_secrets_are_refused() {
     let found = refusals(
         "shared_dir: /s\nexecutors: [local]\nsecret_passphrase: short\nshared_secret_passphrase: Change-me-now-please\n\
-         prometheus_key: 12345678901234567890\n",
+         prometheus_key: 12345678901234567890\nsecret_passphrase_previous: changeme changeme\n\
+         allow_proxy_remote_user: true\nproxy_peers: [10.0.0.1]\nproxy_secret: aaaabbbbccccddddeeee\n",
         0o600,
         &[],
     );
-    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found.len(), 4, "{found:?}");
     assert!(found[0].starts_with("go-d.ini, secret_passphrase: the text has 5 characters only"), "{found:?}");
     assert!(
-        found[1].starts_with("go-d.ini, shared_secret_passphrase: the text comes from a sample"),
+        found[1].starts_with("go-d.ini, secret_passphrase_previous: the text comes from a sample"),
+        "{found:?}"
+    );
+    assert!(found[2].starts_with("go-d.ini, proxy_secret: the text repeats"), "{found:?}");
+    assert!(
+        found[3].starts_with("go-d.ini, shared_secret_passphrase: the text comes from a sample"),
         "{found:?}"
     );
 }

@@ -25,12 +25,14 @@ fn the_sample_shows_the_defaults() {
     shown.volumes.volumes = default.volumes.volumes.clone();
     shown.scheduling.constraints.clear();
     shown.scheduling.dynamic_fields.clear();
+    assert_eq!(shown.guests.providers[0].name, "institute");
+    shown.guests.providers.clear();
     shown.auth.secret_passphrase = default.auth.secret_passphrase.clone();
     assert_eq!(shown, default);
 }
 
 #[test]
-fn the_sample_is_refused_as_it_stands() {
+fn a7_the_sample_is_refused_as_it_stands() {
     let config = check(&sample("config/go-d.ini")).expect("the sample is good").config;
     let refusals = config.refusals();
     assert_eq!(refusals.len(), 1, "{refusals:?}");
