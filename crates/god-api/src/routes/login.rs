@@ -57,6 +57,7 @@ async fn by_password(app: &App, login: &UserId, password: &str) -> Result<Option
     let identity = match app.auth.by_password(login, password).await {
         Ok(identity) => identity,
         Err(AuthError::Denied) => return Ok(None),
+        Err(AuthError::Refused(text)) => return Err(ApiError::Forbidden(text)),
         Err(err @ AuthError::Unreachable(_)) => {
             tracing::error!(err = %god_engine::chain(&err), "a password can not be checked");
             return Err(ApiError::Failed("the directory of users does not answer; try again later"));
