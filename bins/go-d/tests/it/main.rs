@@ -1,6 +1,7 @@
 //! The programs as users meet them: real processes, the REST interface, signals.
 
 mod daemons;
+mod names;
 mod people;
 mod site;
 mod up;
