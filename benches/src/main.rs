@@ -6,6 +6,7 @@
 mod docker;
 mod http;
 mod limits;
+mod list;
 mod report;
 mod site;
 mod suite;
@@ -27,7 +28,7 @@ struct Args {
     /// File to write the figures to as well.
     #[arg(long)]
     out: Option<PathBuf>,
-    /// Only the figures whose name contains this.
+    /// Only the figures whose name contains this; the long history of `list` is measured only when it is named.
     #[arg(long)]
     only: Option<String>,
     /// Rounds of each pair.

@@ -18,6 +18,11 @@ impl Report {
         self.only.as_ref().is_none_or(|only| names.iter().any(|n| n.contains(only.as_str())))
     }
 
+    /// Whether this was named: for what takes long.
+    pub fn names(&self, name: &str) -> bool {
+        self.only.as_ref().is_some_and(|only| only.contains(name))
+    }
+
     /// Adds a figure and prints it.
     pub fn add(&mut self, name: &str, value: f64, unit: &str) {
         let digits = if value.abs() >= 100.0 { 0 } else { 2 };

@@ -3,6 +3,7 @@
 use crate::docker;
 use crate::http::{self, request};
 use crate::limits;
+use crate::list;
 use crate::report::{Report, median, quantile};
 use crate::site::{Site, json_of};
 use anyhow::{Context, Result, bail};
@@ -16,6 +17,9 @@ const TRUE: &str = "#!/bin/true\n";
 
 /// Runs all of it.
 pub async fn run(bin: &Path, init: Option<&Path>, rounds: usize, report: &mut Report) -> Result<()> {
+    if report.names("list") {
+        list::run(report).await?;
+    }
     if report.wants(&["limit.spawn_t2", "limit.files_t2", "run.local_array10000", "run.local_ratio"]) {
         local(bin, rounds, report).await?;
     }

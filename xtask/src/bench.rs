@@ -8,7 +8,7 @@ use std::process::Command;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only the figures whose name contains this.
+    /// Only the figures whose name contains this; `list` (minutes, gigabytes) is measured only when it is named.
     #[arg(long)]
     only: Option<String>,
     /// Rounds of each pair of limit and figure.

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod keys;
 pub mod network;
 pub mod policy;
+pub mod query;
 pub mod reason;
 pub mod resources;
 pub mod spec;

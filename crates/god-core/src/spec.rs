@@ -19,12 +19,15 @@ pub struct Owner {
     /// Secondary groups.
     pub sgids: Vec<u32>,
     /// Address for mail, if known.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub email: Option<String>,
     /// Home directory, if there is one.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub home: Option<String>,
     /// Project the task is accounted to.
     pub project: ProjectId,
     /// Provider of a guest's login; `None` for everybody else.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub guest: Option<String>,
 }
 
@@ -79,65 +82,70 @@ pub struct TaskSpec {
     /// Memory wanted in the wire format's whole GB, taken as GiB.
     pub ram: u32,
     /// GPUs wanted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub gpus: u32,
     /// The array, for an array's parent and (as the parent's) for its children.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub array: Option<ArraySpec>,
     /// Placement constraints `name==value`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub labels: Vec<String>,
     /// Tasks that must be over first.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub after: Vec<TaskId>,
     /// What a failed one of them means.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub after_policy: AfterPolicy,
     /// Container ports to open.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ports: Vec<u16>,
     /// Network label.
     pub network: String,
     /// Placement text; its first part names the executor. `None` is the first configured one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub executor: Option<String>,
     /// Restarts allowed after a failure of a node, never of the script itself.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub failure_policy: u32,
     /// Size text of the scratch space asked for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tmp_storage: Option<String>,
     /// URIs noted for the job.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub uris: Vec<String>,
     /// Time limit of one run.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub time_limit: Option<Seconds>,
     /// Other texts in `requirements`, the site's dynamic fields among them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub fields: BTreeMap<String, String>,
     /// Image, without the private registry's name.
     pub image: String,
     /// Volumes, resolved.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub volumes: Vec<Volume>,
     /// Whether the script runs as root in its container.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub root: bool,
     /// Whether the task is an interactive session.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub interactive: bool,
     /// The script, byte for byte.
     pub script: String,
     /// Mail at changes of status.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub notify_email: bool,
     /// Files or none.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub output: Output,
     /// Quotas copied at submit for the wire format: user time, cpu, ram, then project time, cpu, ram.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub quotas: [f64; 6],
+}
+
+/// What is not said when a specification is stored: most tasks ask for little.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl TaskSpec {

@@ -6,6 +6,7 @@
 use crate::BoxError;
 pub use crate::audit::AuditRecord;
 use crate::ids::{Holder, OpId, ProjectId, Rev, TaskId, UserId};
+use crate::query::{TaskPage, TaskQuery};
 use crate::spec::TaskSpec;
 use crate::state::Phase;
 use crate::task::Task;
@@ -252,6 +253,18 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError`].
     async fn over(&self, filter: &OverFilter) -> Result<Vec<Task>, StoreError>;
+
+    /// One page of the tasks that a query asks for, the highest id first, whatever their phase.
+    ///
+    /// Each call looks at a bounded number of tasks, so that a page costs the same however long the history is: when too
+    /// few of them are asked for, the page is short and [`TaskPage::next`] goes on from there. Finished tasks are found
+    /// without searching by owner, project, tag, parent, an outcome other than success, and the beginning of a name
+    /// (unless tasks with very many different names begin like that). Ids are given in the order of submits: a store may
+    /// rely on `submitted` growing with them, up to an hour.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn find(&self, query: &TaskQuery) -> Result<TaskPage, StoreError>;
 
     /// Numbers of tasks by phase, of one owner or of all.
     ///

@@ -5,6 +5,7 @@ use crate::engine::Truth;
 use crate::rt::Rt;
 use async_trait::async_trait;
 use god_core::ids::{Holder, ProjectId, TaskId, UserId};
+use god_core::query::{TaskPage, TaskQuery};
 use god_core::store::*;
 use god_core::task::Task;
 use god_core::units::Day;
@@ -125,6 +126,9 @@ impl Store for SimStore {
     }
     async fn over(&self, filter: &OverFilter) -> Result<Vec<Task>, StoreError> {
         call!(self, over(filter))
+    }
+    async fn find(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
+        call!(self, find(query))
     }
     async fn counts(&self, owner: Option<&UserId>) -> Result<Counts, StoreError> {
         call!(self, counts(owner))

@@ -5,6 +5,7 @@
 mod state;
 
 use async_trait::async_trait;
+use god_core::query::{TaskPage, TaskQuery};
 use god_core::store::{
     AuditRecord, Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan,
     Seq, Store, StoreError, Submitted, UsageOf,
@@ -92,6 +93,10 @@ impl Store for MemoryStore {
 
     async fn over(&self, filter: &OverFilter) -> Result<Vec<Task>, StoreError> {
         Ok(self.state().over(filter))
+    }
+
+    async fn find(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
+        Ok(self.state().find(query))
     }
 
     async fn counts(&self, owner: Option<&UserId>) -> Result<Counts, StoreError> {

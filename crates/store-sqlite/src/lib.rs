@@ -8,7 +8,9 @@
 mod backup;
 mod bell;
 mod books;
+pub mod bulk;
 mod fault;
+mod find;
 mod leases;
 mod lock;
 mod open;

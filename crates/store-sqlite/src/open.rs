@@ -69,6 +69,12 @@ pub enum OpenError {
         /// The newest version that is known here.
         known: usize,
     },
+    /// It was to be filled, but is in use.
+    #[error("{path:?} has tasks already; only a fresh database can be filled")]
+    NotEmpty {
+        /// The file.
+        path: PathBuf,
+    },
     /// SQLite said no.
     #[error("can not open the database {path:?}")]
     Sqlite {

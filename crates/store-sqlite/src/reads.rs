@@ -79,7 +79,7 @@ fn in_phases(reader: &Reader<'_>, phases: &[Phase], after: i64, limit: usize) ->
 }
 
 /// The last id that was set aside for an array's children; the parent's own when there are none.
-fn last_child(reader: &Reader<'_>, parent: TaskId) -> Result<i64, Fault> {
+pub(crate) fn last_child(reader: &Reader<'_>, parent: TaskId) -> Result<i64, Fault> {
     let kids = ids(reader, sql::ARRAY, [int(parent.0)])?;
     Ok(int(parent.0).saturating_add(kids.first().copied().unwrap_or(0)))
 }
@@ -148,6 +148,7 @@ pub(crate) fn changes(reader: &Reader<'_>, since: Seq, limit: usize) -> Result<C
 #[cfg(test)]
 mod tests {
     use super::sql;
+    use crate::find::sql as find;
     use crate::{row, schema, tasks, tx};
     use rusqlite::Connection;
 
@@ -171,6 +172,28 @@ mod tests {
             (sql::ARRAY, "SEARCH task USING INTEGER PRIMARY KEY (rowid=?)"),
             (sql::OVER, "SEARCH task USING INDEX task_over (ended>?)"),
             (sql::OVER_OF, "SEARCH task USING INDEX task_over_owner (owner=? AND ended>?)"),
+            (find::ALL, "SEARCH t USING INTEGER PRIMARY KEY (rowid<?)"),
+            (find::CHILDREN, "SEARCH t USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            (
+                find::TAGGED,
+                "SEARCH g USING PRIMARY KEY (tag=? AND task<?); SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",
+            ),
+            (find::OVER_OF, "SEARCH t USING INDEX task_over_of (owner=? AND rowid<?)"),
+            (find::PROJECT, "SEARCH t USING INDEX task_project (project=? AND rowid<?)"),
+            (find::NAMED, "SEARCH t USING INDEX task_name (name=? AND rowid<?)"),
+            (find::OUTCOME, "SEARCH t USING INDEX task_outcome (outcome=? AND rowid<?)"),
+            (find::OUTCOME_OF, "SEARCH t USING INDEX task_outcome_of (owner=? AND outcome=? AND rowid<?)"),
+            (find::ACTIVE_OF, "SEARCH t USING INDEX task_active (owner=? AND rowid<?)"),
+            (find::IN_PHASE, "SEARCH t USING INDEX task_phase (phase=? AND rowid<?)"),
+            (find::FEW_NAMED.1, "SEARCH task USING INDEX task_name (name>? AND name<?)"),
+            (find::FEW_ENDED.1, "SEARCH task USING INDEX task_over (ended>? AND ended<?)"),
+            (
+                find::FEW_ENDED_OF.1,
+                "SEARCH task USING INDEX task_over_owner (owner=? AND ended>? AND ended<?)",
+            ),
+            (find::NEXT_NAME, "SEARCH task USING INDEX task_name (name>? AND name<?)"),
+            (find::SUBMITTED, "SEARCH task USING INTEGER PRIMARY KEY (rowid>?)"),
+            (find::LAST, "SEARCH task"),
             (sql::TO_REMOVE, "SEARCH task USING INDEX task_to_remove (id>?)"),
             (crate::books::USED_SINCE, "SEARCH used USING PRIMARY KEY (day>?)"),
             (crate::books::USED_BY, "SEARCH used USING INDEX used_who (kind=? AND who=? AND day>?)"),

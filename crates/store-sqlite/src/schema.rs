@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 const APPLICATION: i32 = 0x474F_4471;
 
 /// Step n takes a file of version n to n + 1 (`PRAGMA user_version`). Steps are never edited, only added.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] =
+    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
 
 /// How long a write waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);

@@ -2,9 +2,10 @@
 
 use crate::row::encode;
 use crate::tasks::{Fresh, Ready};
-use crate::{SqliteStore, bell, books, leases, lock, reads, specs, tasks};
+use crate::{SqliteStore, bell, books, find, leases, lock, reads, specs, tasks};
 use async_trait::async_trait;
 use books::Table;
+use god_core::query::{TaskPage, TaskQuery};
 use god_core::store::{
     AuditRecord, Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan,
     Seq, Store, StoreError, Submitted, UsageOf,
@@ -64,6 +65,11 @@ impl Store for SqliteStore {
     async fn over(&self, filter: &OverFilter) -> Result<Vec<Task>, StoreError> {
         let filter = filter.clone();
         self.read("listing finished tasks", move |reader| reads::over(reader, &filter)).await
+    }
+
+    async fn find(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
+        let query = query.clone();
+        self.read("finding tasks", move |reader| find::find(reader, &query)).await
     }
 
     async fn counts(&self, owner: Option<&UserId>) -> Result<Counts, StoreError> {

@@ -6,7 +6,7 @@ use crate::specs::fields_hash;
 use crate::tx::{EVERYBODY, Stored, Tx};
 use god_core::state::Phase;
 use god_core::store::{Change, Committed, Expect, Lease, NewTask, StoreError, Submitted};
-use god_core::{Task, TaskId, TaskState};
+use god_core::{Task, TaskId, TaskSpec, TaskState};
 use god_store::rules;
 use rusqlite::OptionalExtension;
 
@@ -60,8 +60,9 @@ fn submit_one(tx: &mut Tx<'_>, fresh: &Fresh) -> Result<Submitted, Fault> {
     tx.set_next_id(next);
     tx.conn
         .prepare_cached(
-            "INSERT INTO task (id, owner, phase, rev, op, submitted, killing, kids, fields, submit_key, body)
-             VALUES (?1, ?2, ?3, 0, 0, ?4, 0, ?5, ?6, ?7, ?8)",
+            "INSERT INTO task (id, owner, phase, rev, op, submitted, killing, kids, fields, submit_key, body,
+                 project, name)
+             VALUES (?1, ?2, ?3, 0, 0, ?4, 0, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute((
             int(id.0),
@@ -72,7 +73,10 @@ fn submit_one(tx: &mut Tx<'_>, fresh: &Fresh) -> Result<Submitted, Fault> {
             fresh.fields,
             &new.idempotency,
             &fresh.body,
+            new.spec.owner.project.as_str(),
+            &new.spec.name,
         ))?;
+    tag(tx, id, &new.spec.tags)?;
     tx.conn.prepare_cached("INSERT INTO spec VALUES (?1, ?2)")?.execute((int(id.0), &fresh.spec))?;
     let mut moved = [0; Phase::ALL.len()];
     moved[usize::from(Phase::Pending.code())] = int(more);
@@ -164,30 +168,40 @@ fn commit_one(tx: &mut Tx<'_>, ready: &Ready) -> Result<Committed, Fault> {
 fn update(tx: &mut Tx<'_>, ready: &Ready, stored: &Stored) -> Result<(), Fault> {
     let task = &ready.change.task;
     let (id, phase, killing) = (int(task.id.0), task.phase().code(), task.kill_wanted());
-    let (rev, op, to_remove) = (int(task.rev.0), task.op.0.cast_signed(), task.to_remove().is_some());
+    let (rev, op) = (int(task.rev.0), task.op.0.cast_signed());
+    let (disk, to_remove) = (task.disk.map(int), task.to_remove().is_some());
     match ended(task) {
-        // Without `ended`, SQLite leaves the indexes of lists alone.
-        None => tx
-            .conn
-            .prepare_cached(
-                "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6 WHERE id = ?1",
-            )?
-            .execute((id, phase, rev, op, killing, &ready.body))?,
-        Some(at) if stored.head.phase.is_over() || task.disk.is_some() || to_remove => tx
-            .conn
-            .prepare_cached(
-                "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6, ended = ?7,
-                     disk = ?8, to_remove = ?9 WHERE id = ?1",
-            )?
-            .execute((id, phase, rev, op, killing, &ready.body, at, task.disk.map(int), to_remove))?,
-        Some(at) => tx
-            .conn
-            .prepare_cached(
-                "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6, ended = ?7
-                 WHERE id = ?1",
-            )?
-            .execute((id, phase, rev, op, killing, &ready.body, at))?,
-    };
+        // Without `ended` and `outcome`, SQLite leaves the indexes of lists alone.
+        None => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6 WHERE id = ?1",
+                )?
+                .execute((id, phase, rev, op, killing, &ready.body))?;
+        }
+        Some((at, outcome)) if stored.head.phase.is_over() => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6, disk = ?7,
+                         to_remove = ?8 WHERE id = ?1",
+                )?
+                .execute((id, phase, rev, op, killing, &ready.body, disk, to_remove))?;
+            tx.conn
+                .prepare_cached(
+                    "UPDATE task SET ended = ?2, outcome = ?3
+                     WHERE id = ?1 AND (ended <> ?2 OR outcome IS NOT ?3)",
+                )?
+                .execute((id, at, outcome))?;
+        }
+        Some((at, outcome)) => {
+            tx.conn
+                .prepare_cached(
+                    "UPDATE task SET phase = ?2, rev = ?3, op = ?4, killing = ?5, body = ?6, ended = ?7,
+                         outcome = ?8, disk = ?9, to_remove = ?10 WHERE id = ?1",
+                )?
+                .execute((id, phase, rev, op, killing, &ready.body, at, outcome, disk, to_remove))?;
+        }
+    }
     let edited = stored.head.parent.is_none() && stored.fields != Some(ready.fields);
     if edited {
         tx.conn.prepare_cached("UPDATE task SET fields = ?2 WHERE id = ?1")?.execute((id, ready.fields))?;
@@ -207,9 +221,10 @@ fn insert_child(tx: &Tx<'_>, ready: &Ready, parent: &Stored) -> Result<(), Fault
     let task = &ready.change.task;
     tx.conn
         .prepare_cached(
-            "INSERT INTO task
-                 (id, parent, owner, phase, rev, op, submitted, ended, killing, kids, body, disk, to_remove)
-             SELECT ?1, id, owner, ?3, ?4, ?5, submitted, ?6, ?7, 0, ?8, ?9, ?10 FROM task WHERE id = ?2",
+            "INSERT INTO task (id, parent, owner, phase, rev, op, submitted, ended, killing, kids, body, disk,
+                 to_remove, project, name, outcome)
+             SELECT ?1, id, owner, ?3, ?4, ?5, submitted, ?6, ?7, 0, ?8, ?9, ?10, project, name, ?11
+             FROM task WHERE id = ?2",
         )?
         .execute((
             int(task.id.0),
@@ -217,18 +232,30 @@ fn insert_child(tx: &Tx<'_>, ready: &Ready, parent: &Stored) -> Result<(), Fault
             task.phase().code(),
             int(task.rev.0),
             task.op.0.cast_signed(),
-            ended(task),
+            ended(task).map(|(at, _)| at),
             task.kill_wanted(),
             &ready.body,
             task.disk.map(int),
             task.to_remove().is_some(),
+            ended(task).map(|(_, outcome)| outcome),
         ))?;
+    tag(tx, task.id, &task.spec.tags)
+}
+
+/// Makes a task findable by its tags.
+fn tag(tx: &Tx<'_>, id: TaskId, tags: &[String]) -> Result<(), Fault> {
+    for tag in tags {
+        tx.conn.prepare_cached("INSERT OR IGNORE INTO tag VALUES (?1, ?2)")?.execute((tag, int(id.0)))?;
+    }
     Ok(())
 }
 
-fn ended(task: &Task) -> Option<i64> {
+/// When a task ended, and the class of its outcome.
+pub(crate) fn ended(task: &Task) -> Option<(i64, u8)> {
     match &task.state {
-        TaskState::Over { at, .. } | TaskState::Archived { at, .. } => Some(at.0),
+        TaskState::Over { at, outcome, .. } | TaskState::Archived { at, outcome, .. } => {
+            Some((at.0, outcome.class().code()))
+        }
         _ => None,
     }
 }
@@ -254,6 +281,19 @@ pub(crate) fn purge(tx: &mut Tx<'_>, id: TaskId) -> Result<(), Fault> {
             if phase == Phase::Over.code() {
                 held = row.get::<_, Option<i64>>(2)?.unwrap_or(0);
             }
+        }
+    }
+    let spec: Option<Vec<u8>> = tx
+        .conn
+        .prepare_cached("SELECT body FROM spec WHERE id = ?1")?
+        .query_row([first], |row| row.get(0))
+        .optional()?;
+    if let Some(spec) = spec {
+        let spec: TaskSpec = crate::row::decode(&spec, &format!("specification of task {id}"))?;
+        for tag in &spec.tags {
+            tx.conn
+                .prepare_cached("DELETE FROM tag WHERE tag = ?1 AND task BETWEEN ?2 AND ?3")?
+                .execute((tag, first, last))?;
         }
     }
     tx.conn.prepare_cached("DELETE FROM task WHERE id BETWEEN ?1 AND ?2")?.execute((first, last))?;

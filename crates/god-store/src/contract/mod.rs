@@ -7,6 +7,7 @@ mod arrays;
 mod books;
 mod changes;
 mod feed;
+mod finds;
 pub mod fixture;
 mod leases;
 mod ledger;
@@ -19,6 +20,7 @@ pub use arrays::*;
 pub use books::*;
 pub use changes::*;
 pub use feed::*;
+pub use finds::*;
 pub use leases::*;
 pub use ledger::*;
 pub use purges::*;
@@ -82,6 +84,8 @@ macro_rules! contract_tests {
             scans_know_owner_and_phase
             finished_tasks_come_newest_first
             counts_equal_a_recount
+            pages_hold_what_a_query_asks_for
+            pages_follow_changes
             every_write_gives_a_note_in_order
             notes_come_in_pages
             a_position_too_old_is_told

@@ -1,6 +1,7 @@
 //! The maps and what the operations do to them; every function leaves them whole.
 
 use crate::rules::{self, Head};
+use god_core::query::{TaskPage, TaskQuery};
 use god_core::state::Phase;
 use god_core::store::{
     AuditRecord, Change, ChangeNote, Changes, Committed, Counts, Expect, Lease, LeaseRecord, NewTask, Notice,
@@ -294,6 +295,15 @@ impl State {
             .take(filter.limit.unwrap_or(usize::MAX))
             .cloned()
             .collect()
+    }
+
+    pub(super) fn find(&self, query: &TaskQuery) -> TaskPage {
+        let below = ..query.before.unwrap_or(TaskId(u64::MAX));
+        let mut found =
+            self.tasks.range(below).rev().map(|(_, task)| task).filter(|task| query.matches(task));
+        let tasks: Vec<Task> = found.by_ref().take(query.page_size()).cloned().collect();
+        let next = found.next().and(tasks.last()).map(|task| task.id);
+        TaskPage { tasks, next }
     }
 
     pub(super) fn made(&self, parent: TaskId) -> Vec<Range<u64>> {

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use std::path::Path;
 
 /// Pairs of queries that must give the same rows.
-const AGREE: [(&str, &str, &str); 9] = [
+const AGREE: [(&str, &str, &str); 11] = [
     (
         "numbers by owner and phase",
         "SELECT owner, phase, sum(n) FROM (
@@ -43,6 +43,19 @@ const AGREE: [(&str, &str, &str); 9] = [
         "SELECT id, 0, 0 FROM task WHERE ended IS NOT NULL
              AND json_extract(CAST(body AS TEXT), '$.w.status') = 'requested' ORDER BY 1",
         "SELECT id, 0, 0 FROM task WHERE to_remove = 1 ORDER BY 1",
+    ),
+    (
+        "what lists filter by",
+        "SELECT task.id, s.body ->> '$.owner.project', s.body ->> '$.name' FROM task
+             JOIN (SELECT id, CAST(body AS TEXT) AS body FROM spec) s ON s.id = coalesce(parent, task.id) ORDER BY 1",
+        "SELECT id, project, name FROM task ORDER BY 1",
+    ),
+    (
+        "tags",
+        "SELECT DISTINCT task.id, t.value, task.outcome IS NULL
+             FROM task JOIN spec ON spec.id = coalesce(task.parent, task.id),
+             json_each(CAST(spec.body AS TEXT), '$.tags') AS t ORDER BY 1, 2",
+        "SELECT task, tag, (SELECT ended IS NULL FROM task t WHERE t.id = tag.task) FROM tag ORDER BY 1, 2",
     ),
     (
         "specifications",

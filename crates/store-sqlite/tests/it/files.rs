@@ -85,7 +85,7 @@ fn what_can_not_be_used_is_refused_with_words() {
         }
         other => panic!("a newer schema is refused: {other:?}"),
     }
-    sql("PRAGMA user_version = 2; PRAGMA application_id = 5");
+    sql("PRAGMA user_version = 3; PRAGMA application_id = 5");
     assert!(matches!(open(&path), Err(OpenError::Foreign { .. })));
 
     let text = dir.path().join("text");
@@ -181,4 +181,36 @@ async fn an_edited_field_is_seen_in_other_processes() {
             assert_eq!(task.spec.fields["colour"], colour, "task {}", task.id);
         }
     }
+}
+
+#[tokio::test]
+async fn a_filled_file_is_like_one_that_grew() {
+    let (_dir, grown) = fresh(Options::default());
+    let kit = [submit(&grown, "bob", None).await, submit(&grown, "eve", Some("3")).await];
+    let (plain, array) = (kit[0], kit[1]);
+    for id in [plain, array.child(1)] {
+        let mut task = grown.get(&[id]).await.expect("reads").remove(0).expect("is there");
+        let end = Event::EndedUnstarted(god_core::Outcome::Refused("no".into()));
+        for event in [end, Event::Measured(9)] {
+            let change = Change::of(&task, task.after(&event, task.submitted).expect("a move"), OpId(1));
+            assert_eq!(grown.commit(vec![change], None).await.expect("commits"), [Committed::Done]);
+            task = grown.get(&[id]).await.expect("reads").remove(0).expect("is there");
+        }
+    }
+    let tasks: Vec<_> = grown.get(&[plain, array, array.child(1)]).await.expect("reads");
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("god.db");
+    let all = || tasks.iter().flatten().cloned();
+    assert_eq!(store_sqlite::bulk::fill(&path, all()).expect("fills"), 3);
+    audit(&path);
+    let filled = open(&path).expect("opens");
+    assert_eq!(filled.get(&[plain, array, array.child(1)]).await.expect("reads"), tasks);
+    let query = god_core::query::TaskQuery { limit: 9, ..Default::default() };
+    assert_eq!(filled.find(&query).await.expect("reads"), grown.find(&query).await.expect("reads"));
+    let counts = async |store: &SqliteStore| store.counts(Some(&user("eve"))).await.expect("reads");
+    assert_eq!(counts(&filled).await, counts(&grown).await);
+    assert_eq!(submit(&filled, "bob", None).await, submit(&grown, "bob", None).await);
+    drop(filled);
+    let again = store_sqlite::bulk::fill(&path, all());
+    assert!(matches!(again, Err(OpenError::NotEmpty { .. })), "{again:?}");
 }

@@ -2,7 +2,8 @@
 
 use crate::audit::audit;
 use crate::submit;
-use god_core::state::{Ask, Phase};
+use god_core::query::{NameFilter, OutcomeClass, TaskQuery};
+use god_core::state::{Ask, Outcome, Phase};
 use god_core::store::{Change, Changes, Committed, OverFilter, Scan, Seq, Store, UsageOf};
 use god_core::units::Day;
 use god_core::usage::{UsageSum, Used};
@@ -45,6 +46,10 @@ fn version_1(path: &Path) {
     }
 }
 
+fn all() -> TaskQuery {
+    TaskQuery { limit: 9, ..TaskQuery::default() }
+}
+
 async fn moved(store: &SqliteStore, id: TaskId, to: impl Fn(&Task) -> Task) -> Task {
     let before = store.get(&[id]).await.expect("reads").remove(0).expect("is there");
     let change = Change::of(&before, to(&before), OpId(5));
@@ -73,6 +78,16 @@ async fn a_file_of_version_1_is_brought_up_and_used() {
         assert_eq!(sums, [UsageSum { day: Day(20_455), cores: 3, ram: 4, millis: 700 }]);
         let Changes::Notes(notes) = store.changes(Seq(6), 9).await.expect("reads") else { panic!("cut off") };
         assert_eq!(notes.iter().map(|n| n.ends).collect::<Vec<_>>(), [false, true, false]);
+        for (query, want) in [
+            (TaskQuery { tag: Some("two".into()), ..all() }, vec![3, 2, 1]),
+            (TaskQuery { outcomes: vec![OutcomeClass::Failed], ..all() }, vec![3]),
+            (TaskQuery { outcomes: vec![OutcomeClass::Success], ..all() }, vec![2]),
+            (TaskQuery { name: Some(NameFilter::Prefix("a name".into())), ..all() }, vec![3, 2, 1]),
+            (TaskQuery { project: Some(ProjectId::new("default")), ..all() }, vec![3, 2, 1]),
+        ] {
+            let page = store.find(&query).await.expect("reads");
+            assert_eq!(page.tasks.iter().map(|task| task.id.0).collect::<Vec<_>>(), want, "{query:?}");
+        }
     }
     audit(&path);
 
@@ -99,4 +114,49 @@ fn many_may_bring_up_the_same_file_at_once() {
         }
     });
     audit(&path);
+}
+
+/// The step to version 3 reads the class of an outcome from its text; all of them must be known to it.
+#[tokio::test]
+async fn every_outcome_of_an_older_file_has_its_class() {
+    let outcomes = [
+        Outcome::Exited(0),
+        Outcome::Exited(-1),
+        Outcome::Signalled(9),
+        Outcome::Killed { reason: None },
+        Outcome::Killed { reason: Some("a \"reason\"".into()) },
+        Outcome::TimedOut,
+        Outcome::OutOfMemory,
+        Outcome::Lost("gone".into()),
+        Outcome::Quota("time".into()),
+        Outcome::Refused("too large".into()),
+        Outcome::Skipped("task 1".into()),
+        Outcome::Gathered { failed: 0 },
+        Outcome::Gathered { failed: 10 },
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("god.db");
+    version_1(&path);
+    let conn = Connection::open(&path).expect("opens");
+    for (n, outcome) in (10i64..).zip(&outcomes) {
+        let state = serde_json::json!({"over": {"outcome": outcome, "at": 5}});
+        let body = serde_json::json!({"s": state, "a": 1}).to_string().into_bytes();
+        conn.execute(
+            "INSERT INTO task (id, owner, phase, rev, op, submitted, ended, killing, kids, fields, body)
+             VALUES (?1, 'eve', 5, 3, 1, 4, 5, 0, 0, 99, ?2)",
+            (n, body),
+        )
+        .expect("a task");
+        conn.execute("INSERT INTO spec SELECT ?1, body FROM spec WHERE id = 1", [n])
+            .expect("a specification");
+    }
+    drop(conn);
+    let store = SqliteStore::open(&path, Options::default()).expect("opens");
+    for class in OutcomeClass::ALL {
+        let query = TaskQuery { owner: Some(user("eve")), outcomes: vec![class], limit: 99, ..all() };
+        let page = store.find(&query).await.expect("reads");
+        let found: Vec<_> = page.tasks.iter().rev().filter_map(|task| task.state.outcome()).collect();
+        let want: Vec<_> = outcomes.iter().filter(|outcome| outcome.class() == class).collect();
+        assert_eq!(found, want);
+    }
 }
