@@ -73,7 +73,7 @@ async fn show(store: &Arc<dyn Store>, site: &Site, n_tasks: u32) -> Result<()> {
         let asked = Submission::read(&body).map_err(|faults| anyhow!("{faults:?}"))?;
         let who = Requester { user: &user, on_behalf: None, projects: &[], is_admin: false };
         let parents = BTreeSet::new();
-        let around = Surroundings { site, nodes: &[], parents: &parents, volumes: &|_, _| Vec::new() };
+        let around = Surroundings { site, nodes: &[], parents: &parents, volumes: &|_, _, _| Vec::new() };
         let spec = Arc::new(admit(asked, &who, &around)?);
         batch.push(NewTask { spec, submitted: now(), idempotency: None, limits: PendingLimits::default() });
     }

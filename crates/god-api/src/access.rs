@@ -23,6 +23,10 @@ pub(crate) enum Object<'a> {
     Task(&'a Owner),
     /// A user's record, usage, and tasks as a whole.
     User(&'a UserId),
+    /// A project's record and usage.
+    Project(&'a Project),
+    /// What is everybody's who is logged in.
+    Common,
     /// The site: everybody's tasks, nodes, maintenance.
     Site,
 }
@@ -52,7 +56,10 @@ pub(crate) fn is_allowed(
             owner.id == *subject.login() || shares(subject.login(), &owner.project, sharing)
         }
         (Object::User(login), Action::Read | Action::Change) => login == subject.login(),
-        (Object::Site, Action::Read | Action::Change) => false,
+        (Object::Project(project), Action::Read) => project.members.contains(subject.login()),
+        (Object::Common, Action::Read) => true,
+        (Object::Project(_) | Object::Common, Action::Change)
+        | (Object::Site, Action::Read | Action::Change) => false,
     }
 }
 
@@ -92,7 +99,8 @@ impl Inner {
         let text = match object {
             Object::Task(_) => "this task belongs to somebody else",
             Object::User(_) => "this user is somebody else",
-            Object::Site => "only admins may do this",
+            Object::Project(_) => "you are no member of this project, or only admins may do this",
+            Object::Common | Object::Site => "only admins may do this",
         };
         Err(ApiError::Forbidden(text.to_owned()))
     }

@@ -6,6 +6,7 @@ use crate::error::ApiError;
 use crate::fresh::Fresh;
 use crate::guard::Turns;
 use crate::hub::Hub;
+use crate::routes::{Monitors, Pushed};
 use crate::throttle::Throttle;
 use crate::token::Tokens;
 use crate::why::{Board, Why};
@@ -15,8 +16,11 @@ use god_core::ids::OpId;
 use god_core::keys::{Purpose, Secret};
 use god_core::resources::Node;
 use god_core::spec::{Owner, Volume};
+use god_core::status::StatusPlugin;
 use god_core::store::{Store, StoreError};
-use god_core::user::{Project, User};
+use god_core::units::Day;
+use god_core::usage::Ledger;
+use god_core::user::{Project, ProjectVolume, User};
 use god_core::wire::{self, AskedVolume, WireContext};
 use god_core::{Task, Timestamp, UserId};
 use god_runtime::jobdir::JobDirs;
@@ -26,10 +30,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Resolves the volumes that a user asks for, by the site's rules.
-pub type ResolveVolumes = dyn Fn(&Owner, &[AskedVolume]) -> Vec<Volume> + Send + Sync;
+/// Resolves the volumes that a user asks for, by the site's rules; the last are those that the project of the task offers.
+pub type ResolveVolumes = dyn Fn(&Owner, &[AskedVolume], &[ProjectVolume]) -> Vec<Volume> + Send + Sync;
 
 /// What the interface is made of.
 pub struct Parts {
@@ -45,6 +50,8 @@ pub struct Parts {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Resolves volumes.
     pub volumes: Arc<ResolveVolumes>,
+    /// The registry of processes, when there is one.
+    pub status: Option<Arc<dyn StatusPlugin>>,
 }
 
 impl fmt::Debug for Parts {
@@ -66,10 +73,15 @@ pub struct Inner {
     pub(crate) key_secret: Secret,
     pub(crate) throttle: Throttle,
     pub(crate) volumes: Arc<ResolveVolumes>,
+    pub(crate) status: Option<Arc<dyn StatusPlugin>>,
+    pub(crate) monitors: Monitors,
+    pub(crate) pushed: Pushed,
     pub(crate) dirs: JobDirs,
     pub(crate) hub: Hub,
     pub(crate) audit: Audit,
     pub(crate) turns: Turns,
+    /// Rung when somebody is to be removed.
+    pub(crate) removals: Notify,
     /// The answer of `/config`, which never changes while the process lives.
     pub(crate) public_config: Bytes,
     /// Ends streams when the server stops.
@@ -83,6 +95,7 @@ pub struct Inner {
     nodes: Fresh<(), Arc<Vec<Node>>>,
     maintenance: Fresh<(), bool>,
     pub(crate) board: Fresh<(), Arc<Board>>,
+    ledger: Fresh<Day, Arc<Ledger>>,
 }
 
 impl fmt::Debug for Inner {
@@ -103,7 +116,7 @@ impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> App {
-        let Parts { store, auth, config, secret, clock, volumes } = parts;
+        let Parts { store, auth, config, secret, clock, volumes, status } = parts;
         App(Arc::new(Inner {
             tokens: Tokens::new(&Secret::derive(&secret, Purpose::ApiTokens), config.token_life),
             key_secret: Secret::derive(&secret, Purpose::ApiKeys),
@@ -111,6 +124,9 @@ impl App {
             hub: Hub::new(Arc::clone(&store)),
             audit: Audit::new(Arc::clone(&store)),
             turns: Turns::default(),
+            removals: Notify::new(),
+            monitors: Monitors::new(),
+            pushed: Pushed::default(),
             dirs: JobDirs::new(&config.shared_dir),
             public_config: public_config(&config).to_string().into(),
             closing: CancellationToken::new(),
@@ -121,10 +137,12 @@ impl App {
             nodes: Fresh::default(),
             maintenance: Fresh::default(),
             board: Fresh::default(),
+            ledger: Fresh::default(),
             store,
             auth,
             config,
             volumes,
+            status,
             clock,
         }))
     }
@@ -162,6 +180,22 @@ impl Inner {
     /// All projects, at most a second old.
     pub(crate) async fn projects(&self) -> Result<Arc<Vec<Project>>, StoreError> {
         self.projects.get(&(), || async { Ok(Arc::new(self.store.projects().await?)) }).await
+    }
+
+    pub(crate) fn forget_projects(&self) {
+        self.projects.forget(&());
+    }
+
+    /// The first day of the usage window.
+    pub(crate) fn window(&self) -> Day {
+        let days = i32::try_from(self.config.usage_days.max(1) - 1).unwrap_or(i32::MAX);
+        Day(self.now().day().0.saturating_sub(days))
+    }
+
+    /// What everybody used within the window, as of at most a second ago.
+    pub(crate) async fn ledger(&self) -> Result<Arc<Ledger>, StoreError> {
+        let from = self.window();
+        self.ledger.get(&from, || async { Ok(Arc::new(self.store.usage_since(from).await?)) }).await
     }
 
     /// The nodes that executors publish, at most a second old.

@@ -6,6 +6,7 @@
 use crate::app::App;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use god_core::audit::AuditRecord;
 use god_core::store::Store;
 use god_core::{TaskId, Timestamp};
 use serde_json::{Value, json};
@@ -19,18 +20,9 @@ use std::time::Duration;
 const GATHER: Duration = Duration::from_millis(200);
 /// Submits in one record.
 const IN_ONE: usize = 10_000;
-
-/// One act.
-#[derive(Debug)]
-struct AuditRecord {
-    at: Timestamp,
-    who: String,
-    from: String,
-    action: String,
-    object: String,
-    before: Option<Value>,
-    after: Option<Value>,
-}
+/// A record that can not be written is tried again this often, then it is only in the log.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a handler tells of its change, for the record.
 #[derive(Debug, Clone, Default)]
@@ -183,10 +175,15 @@ fn ranges(ids: &[TaskId]) -> String {
     text
 }
 
-async fn write(_store: &dyn Store, records: &[AuditRecord]) {
-    for record in records {
-        let AuditRecord { at, who, from, action, object, before, after } = record;
-        tracing::info!(?at, user = %who, %from, %action, %object, ?before, ?after, "a change was made");
+async fn write(store: &dyn Store, records: &[AuditRecord]) {
+    for n in 1..=TRIES {
+        match store.audit(records).await {
+            Ok(()) => return,
+            Err(err) if n == TRIES => {
+                tracing::error!(err = %god_engine::chain(&err), ?records, "changes could not be recorded");
+            }
+            Err(_) => tokio::time::sleep(PAUSE * n).await,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the interface must know of the site's configuration, handed in by the program that read it.
 
 use god_core::admission::Site;
+use god_core::keys::{Purpose, Secret};
 use god_core::store::PendingLimits;
 use god_core::{Seconds, UserId};
 use serde::Serialize;
@@ -32,6 +33,35 @@ pub struct VolumeOffer {
     pub mount: Option<String>,
 }
 
+/// The key that programs of ours show when they push figures. Only a digest is kept, and nothing of it is shown.
+#[derive(Debug, Clone)]
+pub struct PushKey(Secret);
+
+impl PushKey {
+    /// The key of this text.
+    #[must_use]
+    pub fn new(text: &str) -> PushKey {
+        PushKey(Secret::derive(text.as_bytes(), Purpose::ApiKeys))
+    }
+
+    /// Whether a text is the key; takes the same time whatever it is.
+    pub(crate) fn is(&self, text: &str) -> bool {
+        let shown = PushKey::new(text);
+        self.0.as_bytes().iter().zip(shown.0.as_bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+    }
+}
+
+/// Where the use of a container can be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cadvisor {
+    /// Port of cAdvisor on every node.
+    pub port: u16,
+    /// What stands between the root of its interface and the container's id.
+    pub url_part: String,
+    /// Samples to ask for, one a second.
+    pub samples: u32,
+}
+
 /// The configuration of the interface.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
@@ -57,6 +87,25 @@ pub struct ApiConfig {
     pub token_life: Seconds,
     /// Whether everybody may read `/metrics`; otherwise admins only.
     pub open_metrics: bool,
+    /// The key of pushed figures; `None` takes none.
+    pub prometheus_key: Option<PushKey>,
+    /// Where the use of containers can be seen; `None`: nowhere.
+    pub cadvisor: Option<Cadvisor>,
     /// Version of the programs.
     pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_key_is_that_text_alone() {
+        let key = PushKey::new("abc");
+        assert!(key.is("abc"));
+        for other in ["", "ab", "abd", "abcd"] {
+            assert!(!key.is(other), "{other}");
+        }
+        assert!(!format!("{key:?}").contains("abc"));
+    }
 }

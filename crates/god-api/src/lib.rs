@@ -7,12 +7,14 @@
 mod access;
 mod app;
 mod audit;
+mod bulk;
 mod config;
 mod error;
 mod fresh;
 mod guard;
 mod http;
 mod hub;
+mod removal;
 mod route;
 mod routes;
 mod serve;
@@ -22,7 +24,7 @@ mod token;
 mod why;
 
 pub use app::{App, Parts};
-pub use config::{ApiConfig, ImageOffer, VolumeOffer};
+pub use config::{ApiConfig, Cadvisor, ImageOffer, PushKey, VolumeOffer};
 pub use route::{Kind, RouteInfo, Who};
 pub use routes::{router, routes};
 pub use serve::serve;

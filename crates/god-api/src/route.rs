@@ -121,6 +121,22 @@ impl Route {
         Route::new(filter, info, handler)
     }
 
+    /// A route that changes something by `POST`, and by `GET` because existing clients ask for it so.
+    pub(crate) fn change_by_both<H, T>(
+        path: &'static str,
+        who: Who,
+        action: &'static str,
+        summary: &'static str,
+        handler: H,
+    ) -> [Route; 2]
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        [Method::GET, Method::POST]
+            .map(|method| Route::change(method, path, who, action, summary, handler.clone()))
+    }
+
     /// With a body that may hold a script.
     pub(crate) fn large(mut self) -> Route {
         self.info.has_large_body = true;

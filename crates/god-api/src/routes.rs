@@ -1,14 +1,23 @@
 //! The table of routes, and what wraps all of them.
 
 mod acts;
+mod archive;
 mod events;
 mod files;
 mod general;
 mod log;
 mod login;
+mod monitor;
+mod processes;
+mod projects;
+mod pushed;
+mod replay;
 mod submit;
 mod tasks;
 mod users;
+
+pub(crate) use monitor::Monitors;
+pub(crate) use pushed::Pushed;
 
 use crate::app::App;
 use crate::error::ApiError;
@@ -23,7 +32,6 @@ use std::sync::atomic::Ordering;
 use tower_http::catch_panic::CatchPanicLayer;
 
 const DELETE: Method = Method::DELETE;
-const GET: Method = Method::GET;
 const POST: Method = Method::POST;
 const PUT: Method = Method::PUT;
 
@@ -52,7 +60,7 @@ pub fn routes() -> Vec<RouteInfo> {
 
 /// All routes. A route that is not here does not exist.
 fn table() -> Vec<Route> {
-    use Who::{Admin, Anyone, Owner, User};
+    use Who::{Admin, Anyone, Key, Owner, User};
     let mut all = vec![
         Route::get("/", Anyone, "The front page.", general::home),
         Route::get("/metrics", Anyone, "Figures for Prometheus.", general::metrics),
@@ -93,6 +101,13 @@ fn table() -> Vec<Route> {
             "A file or directory of a task.",
             files::path,
         ),
+        Route::get("/api/1.0/task/{id}/monitor", Owner, "What its container uses now.", monitor::monitor),
+        Route::get("/api/1.0/status", Admin, "Processes of the system.", processes::status),
+        Route::ask("/api/1.0/prometheus", Key, "Takes figures of other programs.", pushed::push),
+        Route::get("/api/1.0/user", Admin, "All users.", users::all),
+        Route::get("/api/1.0/project", Admin, "All projects.", projects::all),
+        Route::get("/api/1.0/project/{id}", Admin, "A project.", projects::one),
+        Route::get("/api/1.0/project/{id}/usage", User, "What a project used, by day.", projects::usage),
         Route::get("/api/1.0/user/{id}", Owner, "A user.", users::one),
         Route::get("/api/1.0/user/{id}/project", Owner, "Projects of a user.", users::projects),
         Route::get("/api/1.0/user/{id}/usage", Owner, "What a user used, by day.", users::usage),
@@ -107,7 +122,11 @@ fn changes() -> Vec<Route> {
     const SUSPEND: &str = "/api/1.0/task/{id}/suspend";
     const RESUME: &str = "/api/1.0/task/{id}/resume";
     const RESCHEDULE: &str = "/api/1.0/task/{id}/reschedule";
-    vec![
+    const ARCHIVE: &str = "/api/1.0/task/{id}/archive";
+    const REPLAY: &str = "/api/1.0/task/{id}/replay";
+    const OLD: &str = "/api/1.0/archive/{days}";
+    const ONE_PROJECT: &str = "/api/1.0/project/{id}";
+    let change = [
         Route::change(POST, "/api/1.0/task", User, "task.submit", "Submits a task.", submit::submit).large(),
         Route::change(
             PUT,
@@ -118,25 +137,14 @@ fn changes() -> Vec<Route> {
             acts::set_field,
         ),
         Route::change(DELETE, "/api/1.0/task/{id}", Owner, "task.kill", "Ends a task.", acts::kill),
-        Route::change(GET, SUSPEND, Owner, "task.suspend", "Pauses a task.", acts::suspend),
-        Route::change(POST, SUSPEND, Owner, "task.suspend", "Pauses a task.", acts::suspend),
-        Route::change(GET, RESUME, Owner, "task.resume", "Lets a paused task go on.", acts::resume),
-        Route::change(POST, RESUME, Owner, "task.resume", "Lets a paused task go on.", acts::resume),
+        Route::change(DELETE, ARCHIVE, Owner, "task.purge", "Removes a finished task.", archive::purge),
         Route::change(
-            GET,
-            RESCHEDULE,
-            Owner,
-            "task.reschedule",
-            "Ends a run and queues it again.",
-            acts::reschedule,
-        ),
-        Route::change(
-            POST,
-            RESCHEDULE,
-            Owner,
-            "task.reschedule",
-            "Ends a run and queues it again.",
-            acts::reschedule,
+            DELETE,
+            OLD,
+            User,
+            "tasks.purge",
+            "Removes the caller's old tasks.",
+            archive::purge_old,
         ),
         Route::change(
             DELETE,
@@ -146,6 +154,33 @@ fn changes() -> Vec<Route> {
             "Ends all tasks of a user.",
             users::kill_tasks,
         ),
+        Route::change(PUT, "/api/1.0/user/{id}", Owner, "user.change", "Changes a user.", users::change),
+        Route::change(
+            DELETE,
+            "/api/1.0/user/{id}",
+            Admin,
+            "user.remove",
+            "Removes a user with all tasks.",
+            users::remove,
+        ),
+        Route::change(
+            POST,
+            "/api/1.0/project",
+            Admin,
+            "project.create",
+            "Creates a project.",
+            projects::create,
+        ),
+        Route::change(POST, ONE_PROJECT, Admin, "project.change", "Changes a project.", projects::change),
+        Route::change(DELETE, ONE_PROJECT, Admin, "project.remove", "Removes a project.", projects::remove),
+        Route::change(
+            DELETE,
+            "/api/1.0/project/{id}/quota",
+            Admin,
+            "project.reset",
+            "Forgets what a project used.",
+            projects::reset,
+        ),
         Route::change(
             PUT,
             "/api/1.0/maintenance",
@@ -154,7 +189,34 @@ fn changes() -> Vec<Route> {
             "Closes or opens the site.",
             general::set_maintenance,
         ),
-    ]
+    ];
+    let by_both = [
+        Route::change_by_both(SUSPEND, Owner, "task.suspend", "Pauses a task.", acts::suspend),
+        Route::change_by_both(RESUME, Owner, "task.resume", "Lets a paused task go on.", acts::resume),
+        Route::change_by_both(
+            RESCHEDULE,
+            Owner,
+            "task.reschedule",
+            "Ends a run and queues it again.",
+            acts::reschedule,
+        ),
+        Route::change_by_both(
+            ARCHIVE,
+            Owner,
+            "task.archive",
+            "Removes the files of a finished task.",
+            archive::archive,
+        ),
+        Route::change_by_both(REPLAY, Owner, "task.replay", "Submits the same task again.", replay::replay),
+        Route::change_by_both(
+            OLD,
+            User,
+            "tasks.archive",
+            "Removes the files of the caller's old tasks.",
+            archive::archive_old,
+        ),
+    ];
+    change.into_iter().chain(by_both.into_iter().flatten()).collect()
 }
 
 /// What every answer tells a browser, unless it says something else: run nothing of it, show it in no frame, keep no copy.

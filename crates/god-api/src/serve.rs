@@ -1,6 +1,7 @@
 //! Accepts connections and serves them, with deadlines, until told to stop.
 
 use crate::app::App;
+use crate::removal;
 use crate::routes::router;
 use axum::Extension;
 use hyper::server::conn::http1;
@@ -39,6 +40,7 @@ pub async fn serve(listener: TcpListener, app: App, shutdown: impl Future<Output
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(64 << 10).max_headers(100);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let connections = TaskTracker::new();
+    connections.spawn(removal::keep(app.clone()));
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = async {

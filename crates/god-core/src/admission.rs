@@ -9,7 +9,7 @@ use crate::resources::{Amount, Node};
 use crate::spec::{Owner, TaskSpec, Volume};
 use crate::task::Task;
 use crate::units::{Bytes, Cores, Seconds};
-use crate::user::{Project, User};
+use crate::user::{Project, ProjectVolume, User};
 use crate::wire::{AskedVolume, Fault, JOB_VOLUME, Submission, UPLOAD_VOLUME};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,6 +47,13 @@ pub struct DynamicField {
     pub admin_only: bool,
 }
 
+/// What guests may do beside what every user may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestRules {
+    /// Whether their scripts may run as root in their containers, where others' may.
+    pub allow_root: bool,
+}
+
 /// The site's rules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
@@ -54,6 +61,8 @@ pub struct Site {
     pub maintenance: bool,
     /// Whether scripts may run as root in their containers.
     pub allow_root: bool,
+    /// What guests may do; `None`: nothing.
+    pub guests: Option<GuestRules>,
     /// Images offered.
     pub images: Vec<String>,
     /// Whether any other image may be used.
@@ -110,8 +119,8 @@ pub struct Surroundings<'a> {
     pub nodes: &'a [Node],
     /// Those of the tasks to wait for that exist and that the owner may see.
     pub parents: &'a BTreeSet<TaskId>,
-    /// Resolves volumes by the site's rules; unknown ones are left out.
-    pub volumes: &'a dyn Fn(&Owner, &[AskedVolume]) -> Vec<Volume>,
+    /// Resolves volumes by the site's rules, with those that the project offers; unknown ones are left out.
+    pub volumes: &'a dyn Fn(&Owner, &[AskedVolume], &[ProjectVolume]) -> Vec<Volume>,
 }
 
 impl fmt::Debug for Surroundings<'_> {
@@ -180,7 +189,8 @@ pub fn admit(asked: Submission, who: &Requester<'_>, around: &Surroundings<'_>) 
     }
 
     let quotas = quotas_of(record, &project, who.projects);
-    let mut volumes = (around.volumes)(&owner, &askable(&asked.volumes));
+    let offered = who.projects.iter().find(|p| p.id == project).map_or(&[][..], |p| &p.volumes);
+    let mut volumes = (around.volumes)(&owner, &askable(&asked.volumes), offered);
     if asked.root {
         volumes.iter_mut().for_each(|volume| volume.writable = false);
     }
@@ -300,6 +310,15 @@ fn may_be_root(
     if asked.root && !site.allow_root {
         return Err(Refusal::Forbidden("scripts can not run as root here".to_owned()));
     }
+    if record.guest {
+        match site.guests {
+            None => return Err(Refusal::Forbidden("guests can not submit here".to_owned())),
+            Some(rules) if asked.root && !rules.allow_root => {
+                return Err(Refusal::Forbidden("scripts of guests can not run as root here".to_owned()));
+            }
+            Some(_) => {}
+        }
+    }
     let low = |id: u32, floor: u32| (id < floor && !asked.root) || NOBODY.contains(&id);
     if low(record.uid, site.min_uid) || low(record.gid, site.min_gid) {
         let wrong = format!("the account {} has uid {} and gid {}", record.id, record.uid, record.gid);
@@ -330,7 +349,7 @@ fn owner_of(
         email: text(&record.email),
         home: text(&record.home),
         project: project.clone(),
-        guest: None,
+        guest: record.guest.then(|| record.kind.clone()),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod document;
 mod fault;
+mod people;
 mod reader;
 mod stored;
 mod submission;
@@ -13,6 +14,7 @@ mod words;
 
 pub use document::{WireContext, document, status};
 pub use fault::{Fault, shown};
+pub use people::{ProjectChange, UserChange, UserFacts, project_document, user_document};
 pub use stored::{BadDocument, read_document};
 pub use submission::{AskedVolume, Submission};
 pub use words::status_words;

@@ -3,7 +3,7 @@
 use crate::clock::now;
 use crate::daemon::{Daemon, DaemonError};
 use crate::notify;
-use god_api::{ApiConfig, App, ImageOffer, Parts, VolumeOffer};
+use god_api::{ApiConfig, App, Cadvisor, ImageOffer, Parts, PushKey, VolumeOffer};
 use god_config::{Config, VolumeRequest, VolumeUser, resolve_volumes};
 use god_core::UserId;
 use god_core::auth::Auth;
@@ -11,6 +11,7 @@ use god_core::executor::Executor;
 use god_core::spec::{Owner, Volume};
 use god_core::store::{PendingLimits, Store};
 use god_core::units::Seconds;
+use god_core::user::ProjectVolume;
 use god_core::wire::AskedVolume;
 use god_engine::signal::Signal;
 use std::io;
@@ -134,7 +135,8 @@ fn parts(kitchen: &Kitchen, config: &Arc<Config>) -> Parts {
         config: api_config(config, &kitchen.executors),
         secret: kitchen.secret.clone(),
         clock: Arc::new(now),
-        volumes: Arc::new(move |owner, asked| volumes_of(&volumes, owner, asked)),
+        volumes: Arc::new(move |owner, asked, offered| volumes_of(&volumes, owner, asked, offered)),
+        status: None,
     }
 }
 
@@ -175,12 +177,32 @@ fn api_config(config: &Config, executors: &[Arc<dyn Executor>]) -> ApiConfig {
         max_file_download: config.web.max_file_download_bytes,
         token_life: TOKEN_LIFE,
         open_metrics: config.web.prometheus,
+        prometheus_key: config.monitoring.prometheus_key.as_ref().map(|key| PushKey::new(key.reveal())),
+        cadvisor: Some(Cadvisor {
+            port: config.monitoring.cadvisor.port,
+            url_part: config.monitoring.cadvisor.url_part.clone(),
+            samples: config.monitoring.cadvisor.samples_seconds,
+        }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 
 /// The volumes that a task gets of those it asks for.
-fn volumes_of(config: &Config, owner: &Owner, asked: &[AskedVolume]) -> Vec<Volume> {
+fn volumes_of(
+    config: &Config,
+    owner: &Owner,
+    asked: &[AskedVolume],
+    offered: &[ProjectVolume],
+) -> Vec<Volume> {
+    let offered: Vec<god_config::Volume> = offered
+        .iter()
+        .map(|volume| god_config::Volume {
+            name: volume.name.clone(),
+            access: god_config::Access::parse(Some(&volume.acl)),
+            path: Some(volume.path.clone()),
+            mount: Some(volume.mount.clone()),
+        })
+        .collect();
     let requests: Vec<VolumeRequest> = asked
         .iter()
         .map(|volume| VolumeRequest {
@@ -190,7 +212,7 @@ fn volumes_of(config: &Config, owner: &Owner, asked: &[AskedVolume]) -> Vec<Volu
         .collect();
     let user = VolumeUser { login: owner.id.as_str(), home: owner.home.as_deref().map(Path::new) };
     // Whether the script runs as root is looked at by admission, which then takes the right to write away.
-    let resolved = resolve_volumes(&requests, &user, &[], &config.volumes, false, &|path| path.exists());
+    let resolved = resolve_volumes(&requests, &user, &offered, &config.volumes, false, &|path| path.exists());
     for dropped in &resolved.dropped {
         warn!(user = %owner.id, volume = dropped.name, reason = %dropped.reason, "volume left out");
     }

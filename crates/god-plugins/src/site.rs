@@ -2,7 +2,7 @@
 
 use crate::executors::TABLE;
 use god_config::Config;
-use god_core::admission::{Constraint, DynamicField, ExecutorRules, Site};
+use god_core::admission::{Constraint, DynamicField, ExecutorRules, GuestRules, Site};
 use god_core::executor::Executor;
 use god_core::units::Seconds;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub fn site(config: &Config, executors: &[Arc<dyn Executor>]) -> Site {
     Site {
         maintenance: false,
         allow_root: config.base.allow_root,
+        guests: config.guests.allow.then_some(GuestRules { allow_root: config.guests.allow_root }),
         images: config.images.proposed.iter().map(|image| image.url.clone()).collect(),
         allow_user_images: config.images.allow_user_images,
         constraints: scheduling

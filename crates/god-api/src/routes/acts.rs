@@ -65,7 +65,9 @@ async fn act(app: &App, subject: &Subject, trail: &Trail, id: &str, what: Ask) -
             let msg = said(&task, what);
             (task, msg)
         }
-        Answer::Nothing(task) if task.phase().is_over() => (task, "Task is over, nothing to do"),
+        Answer::Nothing(task) if task.phase().is_over() && !what.is_of_over() => {
+            (task, "Task is over, nothing to do")
+        }
         Answer::Nothing(task) => (task, "Nothing to do"),
         Answer::Unknown => return Err(ApiError::no_task(id)),
     };

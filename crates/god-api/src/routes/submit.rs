@@ -29,6 +29,17 @@ pub(super) async fn submit(
     let idempotency = idempotency(&headers)?;
     let asked = Submission::read(&body).map_err(ApiError::Faults)?;
     drop(body);
+    store(&app, &subject, &trail, asked, idempotency).await
+}
+
+/// Admits what is asked for and stores it.
+pub(super) async fn store(
+    app: &App,
+    subject: &Subject,
+    trail: &Trail,
+    asked: Submission,
+    idempotency: Option<String>,
+) -> Result<Response, ApiError> {
     let on_behalf = match &asked.user {
         Some(login) if subject.is_admin && login != subject.login().as_str() => match UserId::parse(login) {
             Ok(login) => app.user(&login).await?,
@@ -37,7 +48,7 @@ pub(super) async fn submit(
         _ => None,
     };
     let parents =
-        if asked.after.is_empty() { BTreeSet::new() } else { visible(&app, &subject, &asked.after).await? };
+        if asked.after.is_empty() { BTreeSet::new() } else { visible(app, subject, &asked.after).await? };
     let (projects, nodes) = (app.projects().await?, app.nodes().await?);
     let site = &app.config().site;
     let closed;

@@ -73,6 +73,26 @@ async fn next_page(
     Ok(Some(page))
 }
 
+/// Visits finished tasks, newest first, a page at a time.
+pub(super) async fn over_pages(
+    app: &App,
+    owner: Option<&UserId>,
+    mut visit: impl FnMut(Task) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
+    let mut skip = 0;
+    loop {
+        let filter = OverFilter { owner: owner.cloned(), skip, limit: Some(PAGE) };
+        let page = app.store.over(&filter).await?;
+        let n = page.len();
+        page.into_iter().try_for_each(&mut visit)?;
+        if n < PAGE {
+            return Ok(());
+        }
+        skip += n;
+        tokio::task::yield_now().await;
+    }
+}
+
 /// `GET /task/active[?project=]`
 pub(super) async fn active(
     State(app): State<App>,

@@ -4,7 +4,7 @@ use auth_local::{LocalAuth, NewUser};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use god_api::{ApiConfig, App, ImageOffer, Parts, VolumeOffer, router};
+use god_api::{ApiConfig, App, ImageOffer, Parts, PushKey, VolumeOffer, router};
 use god_core::admission::{Constraint, DynamicField, ExecutorRules, Site};
 use god_core::executor::{Cause, Exit};
 use god_core::ids::{ExecutorName, NodeName, OpId, RunRef};
@@ -12,7 +12,7 @@ use god_core::keys::{Purpose, Secret};
 use god_core::spec::{Owner, Volume};
 use god_core::state::{Attempt, Event};
 use god_core::store::{Change, Committed, PendingLimits, Store};
-use god_core::user::Project;
+use god_core::user::{Project, ProjectVolume};
 use god_core::wire::AskedVolume;
 use god_core::{ProjectId, Seconds, Task, TaskId, Timestamp, UserId};
 use god_runtime::jobdir::JobDirs;
@@ -76,6 +76,7 @@ fn site() -> Site {
     Site {
         maintenance: false,
         allow_root: false,
+        guests: None,
         images: vec!["debian:12".to_owned()],
         allow_user_images: false,
         constraints: vec![Constraint {
@@ -155,6 +156,8 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
         max_file_download: None,
         token_life: Seconds(1000),
         open_metrics: true,
+        prometheus_key: Some(PushKey::new("push-key")),
+        cadvisor: None,
         version: "0.1".to_owned(),
     };
     change(&mut config);
@@ -167,6 +170,7 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
         secret: SECRET.to_vec(),
         clock: Arc::new(move || Timestamp(hand.load(Ordering::Relaxed))),
         volumes: Arc::new(volumes),
+        status: None,
     });
     let router = router(app.clone());
     let mut world = World { store, auth, app, router, clock, dir, keys, tokens: HashMap::new() };
@@ -177,18 +181,22 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
     world
 }
 
-fn volumes(owner: &Owner, asked: &[AskedVolume]) -> Vec<Volume> {
-    let home = owner.home.clone().unwrap_or_default();
-    asked
-        .iter()
-        .filter(|volume| volume.name == "home")
-        .map(|volume| Volume {
-            name: "home".to_owned(),
-            path: home.clone(),
-            mount: "/mnt/home".to_owned(),
-            writable: volume.writable,
-        })
-        .collect()
+/// The home of the owner, and what the project offers outside of `/etc`.
+fn volumes(owner: &Owner, asked: &[AskedVolume], offered: &[ProjectVolume]) -> Vec<Volume> {
+    let resolve = |asked: &AskedVolume| {
+        let (path, mount, writable) = if asked.name == "home" {
+            (owner.home.clone().unwrap_or_default(), "/mnt/home".to_owned(), true)
+        } else {
+            let volume = offered.iter().find(|volume| volume.name == asked.name)?;
+            if volume.path.starts_with("/etc") {
+                return None;
+            }
+            let mount = if volume.mount.is_empty() { &volume.path } else { &volume.mount };
+            (volume.path.clone(), mount.clone(), volume.acl == "rw")
+        };
+        Some(Volume { name: asked.name.clone(), path, mount, writable: writable && asked.writable })
+    };
+    asked.iter().filter_map(resolve).collect()
 }
 
 impl World {

@@ -21,6 +21,7 @@ fn site() -> Site {
     Site {
         maintenance: false,
         allow_root: false,
+        guests: None,
         images: vec!["debian:12".to_owned()],
         allow_user_images: false,
         constraints: vec![Constraint {
@@ -98,9 +99,10 @@ impl Case {
             is_admin: self.is_admin,
         };
         let parents = BTreeSet::from([TaskId(3)]);
-        let resolve = |owner: &Owner, asked: &[AskedVolume]| {
+        let resolve = |owner: &Owner, asked: &[AskedVolume], offered: &[ProjectVolume]| {
             asked
                 .iter()
+                .filter(|v| v.name != "of-project" || offered.iter().any(|o| o.name == v.name))
                 .map(|v| Volume {
                     name: v.name.clone(),
                     path: format!("/data/{}", owner.id),

@@ -294,7 +294,7 @@ fn span_text(span: Seconds) -> String {
 }
 
 /// A number without a fraction as an integer.
-fn number(n: f64) -> Value {
+pub(super) fn number(n: f64) -> Value {
     if n.fract() == 0.0 && n.abs() < 1e15 { json!(n as i64) } else { json!(n) }
 }
 

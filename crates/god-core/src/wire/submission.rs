@@ -4,7 +4,8 @@
 use super::fault::{Fault, shown};
 use super::reader::{Chars, Reader, Section, whole};
 use crate::ids::TaskId;
-use crate::spec::{AfterPolicy, Output};
+use crate::spec::{AfterPolicy, Output, TaskSpec};
+use crate::units::Seconds;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -116,6 +117,46 @@ impl Submission {
         let mut reader = Reader::new(true);
         let asked = Submission::read_with(&mut reader, body);
         if reader.faults.is_empty() { Ok(asked) } else { Err(reader.faults) }
+    }
+
+    /// What would have to be asked to get the same task again. What it waited for is over by now and left out.
+    #[must_use]
+    pub fn again(spec: &TaskSpec) -> Submission {
+        let span = |span: Seconds| format!("{}s", span.0);
+        Submission {
+            user: Some(spec.owner.id.to_string()),
+            project: Some(spec.owner.project.to_string()),
+            name: spec.name.clone(),
+            description: spec.description.clone(),
+            tags: spec.tags.clone(),
+            cpu: Some(spec.cores.0),
+            ram: Some(spec.ram),
+            gpus: spec.gpus,
+            array: spec.array.as_ref().map(ToString::to_string),
+            labels: spec.labels.clone(),
+            after: Vec::new(),
+            after_policy: spec.after_policy,
+            ports: spec.ports.clone(),
+            network: Some(spec.network.clone()),
+            executor: spec.executor.clone(),
+            failure_policy: Some(spec.failure_policy),
+            tmp_storage: spec.tmp_storage.clone(),
+            uris: spec.uris.clone(),
+            maxlifespan: None,
+            time_limit: spec.time_limit.map(span),
+            output: spec.output,
+            fields: spec.fields.clone(),
+            image: spec.image.clone(),
+            volumes: spec
+                .volumes
+                .iter()
+                .map(|volume| AskedVolume { name: volume.name.clone(), writable: volume.writable })
+                .collect(),
+            root: spec.root,
+            interactive: spec.interactive,
+            script: spec.script.clone(),
+            notify_email: spec.notify_email,
+        }
     }
 
     pub(super) fn read_with(r: &mut Reader, body: &Value) -> Submission {
