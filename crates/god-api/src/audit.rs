@@ -83,7 +83,7 @@ pub(crate) struct Audit {
 
 #[derive(Debug, Default)]
 struct Gathered {
-    submits: HashMap<(String, String), (Timestamp, Vec<TaskId>)>,
+    submits: HashMap<(String, String, &'static str), (Timestamp, Vec<TaskId>)>,
     is_flushing: bool,
 }
 
@@ -98,13 +98,13 @@ impl Audit {
         at: Timestamp,
         who: String,
         from: String,
-        action: &str,
+        action: &'static str,
         path: &str,
         trail: Trail,
     ) {
         let (object, before, after) = match trail.take() {
             Noted::Unchanged => return,
-            Noted::Submitted(id) => return self.gather(at, who, from, id),
+            Noted::Submitted(id) => return self.gather(at, (who, from, action), id),
             Noted::Nothing => (path.to_owned(), None, None),
             Noted::Object { object, before, after } => (object, before, after),
         };
@@ -112,9 +112,9 @@ impl Audit {
         write(&*self.store, &[record]).await;
     }
 
-    fn gather(&self, at: Timestamp, who: String, from: String, id: TaskId) {
+    fn gather(&self, at: Timestamp, by: (String, String, &'static str), id: TaskId) {
         let mut gathered = self.gathered.lock().unwrap_or_else(PoisonError::into_inner);
-        gathered.submits.entry((who, from)).or_insert_with(|| (at, Vec::new())).1.push(id);
+        gathered.submits.entry(by).or_insert_with(|| (at, Vec::new())).1.push(id);
         if !gathered.is_flushing {
             gathered.is_flushing = true;
             let (store, gathered) = (Arc::clone(&self.store), Arc::clone(&self.gathered));
@@ -138,14 +138,14 @@ async fn flush(store: &dyn Store, gathered: &Mutex<Gathered>) {
         std::mem::take(&mut gathered.submits)
     };
     let mut records = Vec::new();
-    for ((who, from), (at, mut ids)) in submits {
+    for ((who, from, action), (at, mut ids)) in submits {
         ids.sort_unstable();
         for some in ids.chunks(IN_ONE) {
             records.push(AuditRecord {
                 at,
                 who: who.clone(),
                 from: from.clone(),
-                action: "task.submit".to_owned(),
+                action: action.to_owned(),
                 object: ranges(some),
                 before: None,
                 after: Some(json!({"tasks": some.len()})),

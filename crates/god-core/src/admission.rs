@@ -110,6 +110,9 @@ pub struct Requester<'a> {
     pub is_admin: bool,
 }
 
+/// Turns the volumes that an owner asks for into mounts; the last are those that the project offers.
+pub type Resolve<'a> = dyn Fn(&Owner, &[AskedVolume], &[ProjectVolume]) -> Vec<Volume> + 'a;
+
 /// What admission looks at beside the submission and its sender.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
@@ -120,7 +123,7 @@ pub struct Surroundings<'a> {
     /// Those of the tasks to wait for that exist and that the owner may see.
     pub parents: &'a BTreeSet<TaskId>,
     /// Resolves volumes by the site's rules, with those that the project offers; unknown ones are left out.
-    pub volumes: &'a dyn Fn(&Owner, &[AskedVolume], &[ProjectVolume]) -> Vec<Volume>,
+    pub volumes: &'a Resolve<'a>,
 }
 
 impl fmt::Debug for Surroundings<'_> {

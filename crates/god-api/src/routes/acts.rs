@@ -57,7 +57,13 @@ pub(super) async fn reschedule(
     act(&app, &subject, &trail, &id, Ask::Reschedule).await
 }
 
-async fn act(app: &App, subject: &Subject, trail: &Trail, id: &str, what: Ask) -> Result<Response, ApiError> {
+pub(super) async fn act(
+    app: &App,
+    subject: &Subject,
+    trail: &Trail,
+    id: &str,
+    what: Ask,
+) -> Result<Response, ApiError> {
     let task = allowed_task(app, subject, Action::Change, id).await?;
     let before = recorded(&task);
     let (task, msg) = match ask(&*app.store, task.id, what, None, app.now(), || app.op()).await? {

@@ -146,6 +146,7 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Resul
         let name = format!("god_api_answers_total{{status=\"{}xx\"}}", class + 1);
         line(&mut text, &name, answers.load(Ordering::Relaxed));
     }
+    app.pushed.write(&mut text);
     let mut response = Response::new(Body::from(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

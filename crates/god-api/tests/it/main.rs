@@ -1,6 +1,8 @@
 //! The interface over a store in memory: through the router, and through a real listener where bytes matter.
 
 mod acts;
+mod archive;
+mod audit;
 mod bodies;
 mod files;
 mod listener;
@@ -8,7 +10,11 @@ mod lists;
 mod live;
 mod local_users;
 mod login;
+mod matrix;
 mod paths;
+mod projects;
+mod pushed;
+mod removal;
 mod submit;
 mod users;
 mod world;

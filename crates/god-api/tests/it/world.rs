@@ -6,13 +6,14 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
 use god_api::{ApiConfig, App, ImageOffer, Parts, PushKey, VolumeOffer, router};
 use god_core::admission::{Constraint, DynamicField, ExecutorRules, Site};
+use god_core::audit::AuditRecord;
 use god_core::executor::{Cause, Exit};
 use god_core::ids::{ExecutorName, NodeName, OpId, RunRef};
 use god_core::keys::{Purpose, Secret};
 use god_core::spec::{Owner, Volume};
 use god_core::state::{Attempt, Event};
 use god_core::store::{Change, Committed, PendingLimits, Store};
-use god_core::user::{Project, ProjectVolume};
+use god_core::user::{Project, ProjectVolume, User};
 use god_core::wire::AskedVolume;
 use god_core::{ProjectId, Seconds, Task, TaskId, Timestamp, UserId};
 use god_runtime::jobdir::JobDirs;
@@ -106,6 +107,21 @@ fn site() -> Site {
     }
 }
 
+/// Makes a user and answers the key.
+async fn make_user(auth: &LocalAuth, login: &str, uid: u32) -> String {
+    let new = NewUser {
+        login: login.to_owned(),
+        uid: Some(uid),
+        gid: Some(uid),
+        email: format!("{login}@example.org"),
+        home: Some(format!("/home/{login}")),
+        ..NewUser::default()
+    };
+    auth.create_user(new).await.expect("made");
+    let secret = Secret::derive(SECRET, Purpose::ApiKeys);
+    auth.make_key(&UserId::new(login), &secret, true, Timestamp(START)).await.expect("made")
+}
+
 pub async fn world() -> World {
     world_with(|_| {}).await
 }
@@ -114,20 +130,9 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
     let dir = tempfile::tempdir().expect("a directory");
     let store = Arc::new(MemoryStore::new());
     let auth = LocalAuth::new(store.clone());
-    let secret = Secret::derive(SECRET, Purpose::ApiKeys);
     let mut keys = HashMap::new();
     for (login, uid) in [("bob", 2001), ("eve", 2002), ("ada", 2003)] {
-        let new = NewUser {
-            login: login.to_owned(),
-            uid: Some(uid),
-            gid: Some(uid),
-            email: format!("{login}@example.org"),
-            home: Some(format!("/home/{login}")),
-            ..NewUser::default()
-        };
-        auth.create_user(new).await.expect("made");
-        let key = auth.make_key(&UserId::new(login), &secret, true, Timestamp(START)).await.expect("made");
-        keys.insert(login.to_owned(), key);
+        keys.insert(login.to_owned(), make_user(&auth, login, uid).await);
     }
     let project = Project {
         id: ProjectId::new("lab"),
@@ -200,6 +205,32 @@ fn volumes(owner: &Owner, asked: &[AskedVolume], offered: &[ProjectVolume]) -> V
 }
 
 impl World {
+    /// One more user, logged in.
+    pub async fn add_user(&mut self, login: &str, uid: u32) {
+        self.keys.insert(login.to_owned(), make_user(&self.auth, login, uid).await);
+        let token = self.log_in(login).await;
+        self.tokens.insert(login.to_owned(), token);
+    }
+
+    /// Changes a user's record behind the server's back.
+    pub async fn edit_user(&self, login: &str, change: impl FnOnce(&mut User)) {
+        let mut user = self.store.user(&UserId::new(login)).await.expect("answers").expect("exists");
+        change(&mut user);
+        assert!(self.store.put_user(&user).await.expect("answers"));
+    }
+
+    /// The audit trail, once it has so many records.
+    pub async fn audited(&self, n: usize) -> Vec<AuditRecord> {
+        for _ in 0..200 {
+            let records = self.store.audited(None, 1000).await.expect("answers");
+            if records.len() >= n {
+                return records.into_iter().map(|(_, record)| record).collect();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no {n} records in the audit trail");
+    }
+
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let response = self.router.clone().oneshot(request).await.expect("never fails");
         let (parts, body) = response.into_parts();
@@ -262,11 +293,16 @@ impl World {
 
     /// Claims and starts a task.
     pub async fn start(&self, id: TaskId) {
+        self.start_on(id, "n1").await;
+    }
+
+    /// Claims and starts a task on a node.
+    pub async fn start_on(&self, id: TaskId, node: &str) {
         let number = self.task(id).await.attempts + 1;
         let attempt = Attempt {
             number,
             executor: ExecutorName::new("local"),
-            node: NodeName::new("n1"),
+            node: NodeName::new(node),
             ports: Vec::new(),
             epoch: 1,
             claimed: Timestamp(START + 1000),

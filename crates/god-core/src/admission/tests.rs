@@ -52,8 +52,11 @@ fn site() -> Site {
 }
 
 fn project(id: &str, member: &str) -> Project {
-    serde_json::from_value(json!({"id": id, "members": [member], "quotas": [4.0, 5.0, 6.0]}))
-        .expect("a project")
+    let volumes = json!([{"name": "of-project", "path": "/data/p"}]);
+    serde_json::from_value(
+        json!({"id": id, "members": [member], "quotas": [4.0, 5.0, 6.0], "volumes": volumes}),
+    )
+    .expect("a project")
 }
 
 fn nodes() -> Vec<Node> {
@@ -404,4 +407,36 @@ fn a_dynamic_field_changes_alone() {
     let over = task.asked(Ask::Kill, None, Timestamp(1)).expect("killed");
     assert!(matches!(over.state, TaskState::Over { .. }));
     assert!(set_field(&over, "stage", "x", true, &site).is_err());
+}
+
+#[test]
+fn f10_guests_follow_the_rules_for_guests() {
+    let guest = |allow: bool, allow_root: bool, root: bool| {
+        outcome(move |case| {
+            case.user.guest = true;
+            case.user.kind = "google".to_owned();
+            case.site.allow_root = true;
+            case.site.guests = allow.then_some(GuestRules { allow_root });
+            case.body["container"]["root"] = json!(root);
+        })
+    };
+    assert_eq!(guest(true, false, false), "ok");
+    assert_eq!(guest(true, true, true), "ok");
+    assert!(guest(true, false, true).starts_with("403"));
+    assert!(guest(false, true, false).starts_with("403"), "guests were allowed once");
+    let mut case = case();
+    case.user.guest = true;
+    case.site.guests = Some(GuestRules { allow_root: false });
+    assert_eq!(case.run().expect("admitted").owner.guest.as_deref(), Some("local"));
+}
+
+#[test]
+fn volumes_of_a_project_are_offered_in_it_alone() {
+    let volumes = |project: Value| {
+        let mut case = case();
+        case.body["user"] = json!({"project": project});
+        case.body["container"]["volumes"] = json!([{"name": "of-project"}]);
+        case.run().expect("admitted").volumes.len()
+    };
+    assert_eq!((volumes(json!("p")), volumes(Value::Null)), (1, 0));
 }
