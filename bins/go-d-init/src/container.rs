@@ -2,14 +2,15 @@
 //! orphans, enforces the time limit and leaves an exit record. The engine has set the user and
 //! groups already; nothing of the image is run but what the script names.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use god_runtime::jobdir::take_file_latch;
 use god_runtime::launch::{
-    ContainerLaunch, EXIT_CANNOT_RUN, EXIT_FILE, EXIT_LATCH_TAKEN, ExitRecord, Output,
+    ContainerLaunch, EXIT_CANNOT_RUN, EXIT_FILE, EXIT_LATCH_TAKEN, ExitRecord, LIMIT_FILE, LIMIT_SIGNAL,
+    Output,
 };
 use god_runtime::plain::{replace_file, write_plain_file};
 
@@ -40,6 +41,8 @@ pub fn run(description: &Path) -> i32 {
 struct Container {
     launch: ContainerLaunch,
     latch_dir: OwnedFd,
+    /// Where a changed time limit is found.
+    limit_file: PathBuf,
     signals: OwnedFd,
     timer: sys::Timer,
     null: std::fs::File,
@@ -63,7 +66,7 @@ fn prepare(description: &Path) -> Result<Option<Container>, String> {
         sys::close_inherited(2)?;
         sys::take_signals()?;
         sys::become_subreaper()?;
-        let signals = sys::signal_fd(&[&[libc::SIGCHLD], &FORWARDED[..]].concat())?;
+        let signals = sys::signal_fd(&[&[libc::SIGCHLD, LIMIT_SIGNAL], &FORWARDED[..]].concat())?;
         Ok((signals, sys::Timer::new()?, sys::open_null()?))
     };
     let (signals, timer, null) = setup().map_err(|err| fail("cannot prepare", &err))?;
@@ -71,7 +74,10 @@ fn prepare(description: &Path) -> Result<Option<Container>, String> {
     let latch = launch.latch_dir.display().to_string();
     let latch_dir = open_dir(&launch.latch_dir).map_err(|err| fail(&format!("cannot open {latch}"), &err))?;
     match take_file_latch(&latch_dir) {
-        Ok(true) => Ok(Some(Container { launch, latch_dir, signals, timer, null })),
+        Ok(true) => {
+            let limit_file = description.with_file_name(LIMIT_FILE);
+            Ok(Some(Container { launch, latch_dir, limit_file, signals, timer, null }))
+        }
         Ok(false) => {
             eprintln!("go-d-init: attempt {} ran or was given up before; nothing is run", launch.key);
             Ok(None)
@@ -160,6 +166,14 @@ impl Container {
                 if signal == libc::SIGCHLD {
                     continue;
                 }
+                if signal == LIMIT_SIGNAL {
+                    if !record.timed_out
+                        && let Some(limit) = changed_limit(&self.limit_file)
+                    {
+                        deadlines.set_limit(limit);
+                    }
+                    continue;
+                }
                 if signal == libc::SIGTERM {
                     record.killed = true;
                     deadlines.kill_after_grace(sys::boot_ms());
@@ -200,6 +214,20 @@ impl Container {
             eprintln!("go-d-init: cannot write the exit record: {err}");
         }
         record.code.unwrap_or(EXIT_CANNOT_RUN)
+    }
+}
+
+/// The time limit that somebody wrote for us; `None` when there is none that can be understood.
+fn changed_limit(file: &Path) -> Option<Option<u64>> {
+    let mut text = String::new();
+    let read = std::fs::File::open(file).and_then(|file| file.take(64).read_to_string(&mut text));
+    if let Err(err) = read {
+        eprintln!("go-d-init: cannot read {}: {err}", file.display());
+        return None;
+    }
+    match text.trim() {
+        "" => Some(None),
+        seconds => seconds.parse().ok().map(Some),
     }
 }
 

@@ -16,6 +16,7 @@ pub enum Action {
 /// The deadlines of one job, in milliseconds since the machine started.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Deadlines {
+    began: u64,
     warn: Option<(u64, i32)>,
     limit: Option<u64>,
     kill: Option<u64>,
@@ -30,7 +31,15 @@ impl Deadlines {
             let at = limit?.saturating_sub(warn.before_seconds.saturating_mul(1000)).max(now);
             Some((at, warn.signal))
         });
-        Self { warn, limit, kill: None, grace_ms: timing.grace_seconds.saturating_mul(1000) }
+        Self { began: now, warn, limit, kill: None, grace_ms: timing.grace_seconds.saturating_mul(1000) }
+    }
+
+    /// The job may run so long from its start. A warning that was not given yet moves with the limit.
+    pub fn set_limit(&mut self, seconds: Option<u64>) {
+        let limit = seconds.map(|limit| self.began.saturating_add(limit.saturating_mul(1000)));
+        let moved = self.warn.zip(self.limit).map(|((at, signal), old)| (old.saturating_sub(at), signal));
+        self.warn = moved.zip(limit).map(|((before, signal), limit)| (limit.saturating_sub(before), signal));
+        self.limit = limit;
     }
 
     /// The job was told to end: it will be killed after its own grace, or sooner if that was
@@ -111,5 +120,23 @@ mod tests {
         assert_eq!(deadlines.next(), Some(u64::MAX));
         deadlines.kill_after_grace(5);
         assert_eq!(deadlines.due(1 << 60), []);
+    }
+
+    #[test]
+    fn a_changed_limit_counts_from_the_start_and_takes_its_warning_along() {
+        let warn = Some(Warn { signal: 10, before_seconds: 2 });
+        let timing = Timing { time_limit_seconds: Some(10), grace_seconds: 5, warn };
+        let mut deadlines = Deadlines::new(&timing, 1000);
+        deadlines.set_limit(Some(20));
+        assert_eq!(deadlines.due(18_999), []);
+        assert_eq!(deadlines.due(19_000), [Action::Warn(10)]);
+        deadlines.set_limit(None);
+        assert_eq!(deadlines.next(), None);
+        deadlines.set_limit(Some(1));
+        assert_eq!(
+            deadlines.due(19_001),
+            [Action::TimeOut],
+            "it ran longer than that, and was warned before"
+        );
     }
 }

@@ -57,7 +57,7 @@ pub fn description(launch: &Launch, grace: Seconds) -> ContainerLaunch {
         info: spec.output == Output::Files,
         umask: DEFAULT_UMASK,
         timing: Timing {
-            time_limit_seconds: spec.time_limit.map(|limit| limit.0),
+            time_limit_seconds: spec.limit().map(|limit| limit.0),
             grace_seconds: grace.0,
             warn: None,
         },
@@ -141,7 +141,7 @@ pub fn body(launch: &Launch, prepared: &Prepared, options: &Options, cores: u32)
         (wire::LABEL_ATTEMPT.to_owned(), launch.key.attempt.to_string()),
         (wire::LABEL_EPOCH.to_owned(), launch.epoch.to_string()),
     ]);
-    if let Some(limit) = spec.time_limit {
+    if let Some(limit) = spec.limit() {
         labels.insert(wire::LABEL_LIMIT.to_owned(), limit.0.to_string());
     }
     let network = if spec.network == "none" { "none" } else { &options.network };

@@ -139,6 +139,19 @@ impl Inner {
         }
     }
 
+    /// Changes the time limit of one run.
+    pub(crate) async fn set_limit(
+        self: &Arc<Self>,
+        run: &Run,
+        limit: Option<Seconds>,
+    ) -> Result<(), ExecError> {
+        let Some(id) = self.container_of(run).await? else { return Ok(()) };
+        let (inner, key) = (Arc::clone(self), run.key);
+        let written = self.blocking(move || inner.files.write_limit(key, limit)).await;
+        written.map_err(|err| self.file_error(&err))?;
+        self.signal(&id, "SIGPWR").await.map(drop).map_err(|err| self.engine.exec_error(err))
+    }
+
     /// Pauses one run, or lets it go on.
     pub(crate) async fn set_paused(&self, run: &Run, paused: bool) -> Result<(), ExecError> {
         let Some(id) = self.container_of(run).await? else { return Ok(()) };

@@ -10,9 +10,10 @@ use crate::wire::Hints;
 use god_core::executor::{Abandon, AttemptKey, Finished, Launch};
 use god_core::ids::TaskId;
 use god_core::spec::Output;
+use god_core::units::Seconds;
 use god_runtime::jobdir::{AttemptDirs, JobDirError, JobDirs, Owner};
 use god_runtime::latch::{Latch, LatchError, Verdict};
-use god_runtime::launch::{ContainerLaunch, Key, STARTED_FILE};
+use god_runtime::launch::{ContainerLaunch, Key, LIMIT_FILE, STARTED_FILE};
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -150,12 +151,34 @@ impl Files {
         gone(std::fs::remove_file(&path)).map_err(|source| FileError::Io { what: "remove", path, source })
     }
 
+    /// Writes the time limit that the first process of a container shall take over.
+    pub fn write_limit(&self, key: AttemptKey, limit: Option<Seconds>) -> Result<(), FileError> {
+        let dir = self.dirs.attempt_dirs(key.task.0, key.attempt).dir;
+        let (draft, path) = (dir.join(format!(".{LIMIT_FILE}.new")), dir.join(LIMIT_FILE));
+        let text = limit.map(|limit| limit.0.to_string()).unwrap_or_default();
+        // The directory is not the job's, so nobody has put anything in the way.
+        let write = || -> io::Result<()> {
+            std::fs::write(&draft, text)?;
+            std::fs::set_permissions(&draft, Permissions::from_mode(0o644))?;
+            std::fs::rename(&draft, &path)
+        };
+        write().map_err(|source| FileError::Io { what: "write", path: path.clone(), source })
+    }
+
+    /// The limit that was written last, if one was.
+    fn changed_limit(&self, key: AttemptKey) -> Option<Option<Seconds>> {
+        let path = self.dirs.attempt_dirs(key.task.0, key.attempt).dir.join(LIMIT_FILE);
+        let text = std::fs::read_to_string(path).ok()?;
+        Some(text.parse().ok().map(Seconds))
+    }
+
     /// What is known here about an end.
     pub fn hints(&self, key: AttemptKey) -> Result<Hints, FileError> {
         Ok(Hints {
             asked: self.kill_mark(key).exists(),
             abandoned: self.is_abandoned(key)?,
             record: self.dirs.read_exit_record(key.task.0, key.attempt),
+            limit: self.changed_limit(key),
         })
     }
 

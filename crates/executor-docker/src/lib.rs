@@ -25,8 +25,8 @@ pub use options::{BadOptions, Options};
 use async_trait::async_trait;
 use futures::StreamExt;
 use god_core::executor::{
-    Abandon, EventStream, Events, ExecError, Executor, Finished, Launch, Listed, Pausing, Run, Seen,
-    StartError, Started,
+    Abandon, EventStream, Events, ExecError, Executor, Finished, Launch, Limiting, Listed, Pausing, Run,
+    Seen, StartError, Started,
 };
 use god_core::ids::{ExecutorName, NodeName};
 use god_core::resources::{Amount, Node};
@@ -125,6 +125,10 @@ impl Executor for DockerExecutor {
         Some(self)
     }
 
+    fn limiting(&self) -> Option<&dyn Limiting> {
+        Some(self)
+    }
+
     fn events(&self) -> Option<&dyn Events> {
         Some(self)
     }
@@ -138,6 +142,13 @@ impl Pausing for DockerExecutor {
 
     async fn resume(&self, runs: &[Run]) -> Vec<Result<(), ExecError>> {
         self.each(runs, |inner, run| async move { inner.set_paused(&run, false).await }).await
+    }
+}
+
+#[async_trait]
+impl Limiting for DockerExecutor {
+    async fn set_limit(&self, run: &Run, limit: Option<Seconds>) -> Result<(), ExecError> {
+        self.inner.set_limit(run, limit).await
     }
 }
 

@@ -98,6 +98,8 @@ pub struct Hints {
     /// What its first process wrote last. The job could have written it, so it only tells apart ends that the engine
     /// reports alike, and whose confusion harms nobody but the job's owner. Code and times are the engine's.
     pub record: Option<ExitRecord>,
+    /// The time limit it was changed to after the start, if it was; the inner `None` is no limit.
+    pub limit: Option<Option<Seconds>>,
 }
 
 /// What an end means; `None` when the engine does not say when it was.
@@ -121,7 +123,7 @@ fn cause(state: &Inspected, code: i32, ended: Timestamp, hints: &Hints) -> Cause
     if code == EXIT_LATCH_TAKEN && record.is_some_and(|record| record.code != Some(code)) {
         return Cause::Lost("its container was started a second time, by somebody else".to_owned());
     }
-    if let Some(limit) = state.limit {
+    if let Some(limit) = hints.limit.unwrap_or(state.limit) {
         let ran = ended.millis_since(started);
         let limit = limit.0.saturating_mul(1000);
         let told = record.is_some_and(|record| record.timed_out);

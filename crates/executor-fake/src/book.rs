@@ -201,7 +201,7 @@ impl Book {
             node: launch.node.clone(),
             amount,
             order,
-            limit_ms: spec.time_limit.map(|limit| limit.0.saturating_mul(1000)),
+            limit_ms: spec.limit().map(|limit| limit.0.saturating_mul(1000)),
             endless: spec.interactive,
             phase: Phase::Waiting,
             turn: 0,
@@ -268,6 +268,25 @@ impl Book {
             entry.phase = Phase::Running { since: *since, plan: None };
             self.plan(key, plan);
         }
+    }
+
+    /// Plans the end anew; a pause that is under way stays one. `false` when it has not started.
+    pub(crate) fn set_limit(&mut self, key: AttemptKey, limit_ms: Option<u64>) -> bool {
+        let Some(entry) = self.runs.get_mut(&key) else { return true };
+        entry.limit_ms = limit_ms;
+        match entry.phase.clone() {
+            Phase::Waiting | Phase::Starting => return false,
+            Phase::Running { since, .. } if !entry.asked => {
+                let plan = entry.own_plan(since, key.attempt);
+                self.plan(key, plan);
+            }
+            Phase::Paused { since, at, .. } if !entry.asked => {
+                let plan = entry.own_plan(since, key.attempt);
+                entry.phase = Phase::Paused { since, plan, at };
+            }
+            Phase::Running { .. } | Phase::Paused { .. } | Phase::Ended(_) => {}
+        }
+        true
     }
 
     pub(crate) fn abandon(&mut self, key: AttemptKey, now: Timestamp) -> Abandon {

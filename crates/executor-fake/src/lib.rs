@@ -11,8 +11,8 @@ pub mod script;
 use async_trait::async_trait;
 use book::Book;
 use god_core::executor::{
-    Abandon, EventStream, Events, ExecError, Executor, Finished, Launch, Listed, Pausing, Run, RunEvent,
-    Seen, StartError, Started,
+    Abandon, EventStream, Events, ExecError, Executor, Finished, Launch, Limiting, Listed, Pausing, Run,
+    RunEvent, Seen, StartError, Started,
 };
 use god_core::ids::{ExecutorName, NodeName};
 use god_core::resources::{Amount, Node};
@@ -179,6 +179,10 @@ impl Executor for FakeExecutor {
         Some(self)
     }
 
+    fn limiting(&self) -> Option<&dyn Limiting> {
+        Some(self)
+    }
+
     fn events(&self) -> Option<&dyn Events> {
         Some(self)
     }
@@ -198,6 +202,20 @@ impl Pausing for FakeExecutor {
     async fn resume(&self, runs: &[Run]) -> Vec<Result<(), ExecError>> {
         self.shared.with(|book, now| runs.iter().for_each(|run| book.resume(run.key, now)));
         runs.iter().map(|_| Ok(())).collect()
+    }
+}
+
+#[async_trait]
+impl Limiting for FakeExecutor {
+    async fn set_limit(&self, run: &Run, limit: Option<Seconds>) -> Result<(), ExecError> {
+        let limit_ms = limit.map(|limit| limit.0.saturating_mul(1000));
+        if self.shared.with(|book, _| book.set_limit(run.key, limit_ms)) {
+            return Ok(());
+        }
+        Err(ExecError::Unreachable {
+            executor: self.name().clone(),
+            source: "the run has not started".into(),
+        })
     }
 }
 

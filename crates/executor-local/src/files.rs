@@ -162,7 +162,7 @@ fn template(
         info: files,
         umask: DEFAULT_UMASK,
         timing: Timing {
-            time_limit_seconds: spec.time_limit.map(|limit| limit.0),
+            time_limit_seconds: spec.limit().map(|limit| limit.0),
             grace_seconds: options.grace.0,
             warn: None,
         },

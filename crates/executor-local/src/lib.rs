@@ -19,8 +19,8 @@ use async_trait::async_trait;
 use client::{CallError, Client};
 use files::Files;
 use god_core::executor::{
-    Abandon, EventStream, Events, ExecError, Executor, Finished, Launch, Listed, Pausing, Run, Seen,
-    StartError, Started,
+    Abandon, EventStream, Events, ExecError, Executor, Finished, Launch, Limiting, Listed, Pausing, Run,
+    Seen, StartError, Started,
 };
 use god_core::ids::{ExecutorName, NodeName};
 use god_core::resources::{Amount, Node};
@@ -285,6 +285,10 @@ impl Executor for LocalExecutor {
         Some(self)
     }
 
+    fn limiting(&self) -> Option<&dyn Limiting> {
+        Some(self)
+    }
+
     fn events(&self) -> Option<&dyn Events> {
         Some(self)
     }
@@ -298,6 +302,15 @@ impl Pausing for LocalExecutor {
 
     async fn resume(&self, runs: &[Run]) -> Vec<Result<(), ExecError>> {
         self.each(runs, |keys| Op::Resume { keys }).await
+    }
+}
+
+#[async_trait]
+impl Limiting for LocalExecutor {
+    async fn set_limit(&self, run: &Run, limit: Option<Seconds>) -> Result<(), ExecError> {
+        let seconds = limit.map(|limit| limit.0);
+        let done = self.each(std::slice::from_ref(run), |keys| Op::Limit { keys, seconds }).await;
+        done.into_iter().collect()
     }
 }
 

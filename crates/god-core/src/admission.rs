@@ -6,7 +6,7 @@
 use crate::array::ArraySpec;
 use crate::ids::{ProjectId, TaskId, UserId};
 use crate::resources::{Amount, Node};
-use crate::spec::{Owner, TaskSpec, Volume};
+use crate::spec::{LIMIT_FIELD, Owner, TaskSpec, Volume};
 use crate::task::Task;
 use crate::units::{Bytes, Cores, Seconds};
 use crate::user::{Project, ProjectVolume, User};
@@ -262,7 +262,7 @@ pub fn set_field(task: &Task, name: &str, value: &str, is_admin: bool, site: &Si
         if let Some(max) = site.time_limit_max.filter(|max| limit > *max && !is_admin) {
             return Err(invalid(format!("{value} is too long"), format!("at most {} seconds", max.0)));
         }
-        spec.time_limit = Some(limit);
+        spec.fields.insert(LIMIT_FIELD.to_owned(), value.to_owned());
     } else {
         spec.fields.insert(name.to_owned(), value.to_owned());
     }

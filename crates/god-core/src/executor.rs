@@ -296,6 +296,11 @@ pub trait Executor: fmt::Debug + Send + Sync {
         None
     }
 
+    /// `None` when the time limit of a run can not be changed any more.
+    fn limiting(&self) -> Option<&dyn Limiting> {
+        None
+    }
+
     /// `None` when the engine tells nothing by itself and must be asked.
     fn events(&self) -> Option<&dyn Events> {
         None
@@ -327,6 +332,17 @@ pub trait Pausing: Send + Sync {
     async fn pause(&self, runs: &[Run]) -> Vec<Result<(), ExecError>>;
     /// Lets them go on; `Ok` also when they do.
     async fn resume(&self, runs: &[Run]) -> Vec<Result<(), ExecError>>;
+}
+
+/// Changes time limits of runs.
+#[async_trait]
+pub trait Limiting: Send + Sync {
+    /// The run may take this long from its start; `None` is for ever. One that has run longer is told to end at once; one
+    /// that has ended is left as it is. Safe to repeat.
+    ///
+    /// # Errors
+    /// [`ExecError`] when it must be tried again; also for a run that has not started.
+    async fn set_limit(&self, run: &Run, limit: Option<Seconds>) -> Result<(), ExecError>;
 }
 
 /// Tells about starts and ends as they happen. A hint: what is missed is found by observation.

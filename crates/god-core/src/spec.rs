@@ -148,10 +148,20 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Name of the field that holds a time limit which was changed after the submit.
+pub const LIMIT_FIELD: &str = "maxlifespan";
+
 impl TaskSpec {
     /// What one run occupies on a node.
     #[must_use]
     pub fn amount(&self) -> Amount {
         Amount { cores: self.cores, memory: Bytes::from_ram(self.ram), gpus: self.gpus }
+    }
+
+    /// Wall time it may run: what it was last changed to, else what it was submitted with.
+    #[must_use]
+    pub fn limit(&self) -> Option<Seconds> {
+        let changed = self.fields.get(LIMIT_FIELD).and_then(|text| Seconds::parse(text).ok());
+        changed.or(self.time_limit)
     }
 }

@@ -3,6 +3,7 @@
 //! Any number of watchers share the live tasks: a rendezvous hash over the live members says who acts for a task, and the
 //! versioned write decides where two disagree. What an executor can not say (`Unknown`) never changes a state.
 
+mod limits;
 mod members;
 mod orphans;
 mod sight;
@@ -19,11 +20,11 @@ use futures::future::select;
 use god_core::executor::{Abandon, EventStream, ExecError, Finished, RunEvent, Seen};
 use god_core::executor::{AttemptKey, Run};
 use god_core::ids::TaskId;
-use god_core::spec::Output;
+use god_core::spec::{LIMIT_FIELD, Output};
 use god_core::state::{Event, Phase, TaskState};
 use god_core::store::{Lease, Seq, StoreError};
 use god_core::task::Task;
-use god_core::units::Timestamp;
+use god_core::units::{Seconds, Timestamp};
 use members::Members;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -55,6 +56,8 @@ struct Watched {
     busy: bool,
     /// Whether it was seen paused (or not) although its document says otherwise.
     astray: bool,
+    /// When its executor is to be told of its time limit, which was changed.
+    relimit_at: Option<Duration>,
     /// How long it had run, and the monotonic time, when it was first seen running here.
     ran_for: Option<(Duration, Duration)>,
 }
@@ -63,14 +66,16 @@ impl Watched {
     /// Nothing known but its document.
     fn new(task: Task) -> Watched {
         Watched {
-            task,
             absent_since: None,
             look_at: None,
             ran: false,
             acted_at: None,
             busy: false,
             astray: false,
+            // It may have been changed after the start and not told since.
+            relimit_at: task.spec.fields.contains_key(LIMIT_FIELD).then_some(Duration::ZERO),
             ran_for: None,
+            task,
         }
     }
 
@@ -133,6 +138,10 @@ enum Done {
     },
     Acted {
         results: Vec<Answer>,
+    },
+    /// What became of new time limits.
+    Limited {
+        results: Vec<(AttemptKey, Option<Seconds>, Result<(), String>)>,
     },
     Settled {
         results: Vec<(AttemptKey, Result<Abandon, String>)>,
@@ -227,6 +236,7 @@ impl<'a> Watcher<'a> {
         self.write_held(s, inflight, false).await?;
         self.refresh_members(s, inflight).await?;
         self.act_on_wishes(s, inflight);
+        self.tell_limits(s, inflight);
         self.settle_doubtful(s, inflight);
         self.forget_finished(s, inflight);
         self.reconcile(s, inflight);
@@ -255,6 +265,9 @@ impl<'a> Watcher<'a> {
                 until = until.min(at + settings.retry);
             }
             if let Some(at) = watched.look_at {
+                until = until.min(at);
+            }
+            if let Some(at) = watched.relimit_at.filter(|_| watched.task.phase() == Phase::Running) {
                 until = until.min(at);
             }
         }

@@ -19,7 +19,7 @@ pub const LOCK: &str = "keeper.lock";
 /// Name of the journal in the keeper's directory.
 pub const JOURNAL: &str = "journal";
 /// Version of this protocol, in [`Pong`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest accepted frame, bytes.
 pub const MAX_FRAME: usize = 64 << 20;
 
@@ -77,6 +77,13 @@ pub enum Op {
     Forget {
         /// Which.
         keys: Vec<Key>,
+    },
+    /// Change the time limit of these jobs, counted from their start.
+    Limit {
+        /// Which.
+        keys: Vec<Key>,
+        /// The new limit; `None` is none.
+        seconds: Option<u64>,
     },
     /// Take the latch of these attempts so that a late start can never run.
     Abandon {

@@ -207,6 +207,11 @@ pub struct ContainerLaunch {
 
 /// Name of the file in the latch directory whose existence means "it ran or was given up".
 pub const STARTED_FILE: &str = "started";
+/// Name of the file beside a container's description that holds a time limit changed after the start: seconds from the
+/// start as decimal text, or nothing for no limit.
+pub const LIMIT_FILE: &str = "limit";
+/// Signal that makes the first process of a container read [`LIMIT_FILE`]; the job never gets it.
+pub const LIMIT_SIGNAL: i32 = libc::SIGPWR;
 /// Name of the exit record in the latch directory.
 pub const EXIT_FILE: &str = "exit.json";
 /// Exit code of `go-d-init --container` when the latch was already taken: nothing was run.

@@ -304,6 +304,25 @@ impl Jobs {
         }
     }
 
+    /// Changes how long a job may run, counted from its start.
+    pub fn limit(&mut self, key: Key, seconds: Option<u64>) -> Outcome {
+        match self.entries.get_mut(&key) {
+            Some(Entry::Running(running)) => {
+                running.intent.timing.time_limit_seconds = seconds;
+                // One that was told to end for its limit keeps that end.
+                if !running.timed_out {
+                    running.deadlines.set_limit(seconds);
+                    set_alarm(&mut self.alarms, key, running);
+                }
+                Outcome::Done
+            }
+            Some(Entry::Queued(_)) => Outcome::Failed { reason: "it has not started".to_owned() },
+            Some(Entry::Exited(_)) => Outcome::AlreadyEnded,
+            Some(Entry::NeverRan) => Outcome::NeverRan,
+            None => Outcome::Absent,
+        }
+    }
+
     /// Drops the results of these jobs.
     pub fn forget(&mut self, keys: &[Key]) -> Vec<(Key, Outcome)> {
         let mut dropped = Vec::new();

@@ -187,6 +187,7 @@ impl Keeper {
             }
             Op::Pause { keys } => each(jobs, keys, |jobs, key| jobs.pause(key, true)),
             Op::Resume { keys } => each(jobs, keys, |jobs, key| jobs.pause(key, false)),
+            Op::Limit { keys, seconds } => each(jobs, keys, move |jobs, key| jobs.limit(key, seconds)),
             Op::Abandon { keys } => each(jobs, keys, |jobs, key| jobs.abandon(key)),
             Op::Forget { keys } => Reply::Done(jobs.forget(&keys)),
             Op::Capacity { cores, memory } => {

@@ -398,7 +398,7 @@ fn a_dynamic_field_changes_alone() {
     assert_eq!(next.spec.fields.get("stage").map(String::as_str), Some("gold"));
     assert_eq!(next.rev, task.rev.next());
     let next = set_field(&task, "maxlifespan", "2d", false, &site).expect("allowed");
-    assert_eq!(next.spec.time_limit, Some(Seconds(172_800)));
+    assert_eq!(next.spec.limit(), Some(Seconds(172_800)));
     let refused = |name: &str, value: &str| set_field(&task, name, value, false, &site).expect_err("refused");
     assert!(matches!(refused("lane", "x"), Refusal::Forbidden(_)));
     assert!(matches!(refused("cpu", "99"), Refusal::Invalid(_)));

@@ -137,7 +137,7 @@ fn requirements(task: &Task) -> Value {
     if !spec.uris.is_empty() {
         needs.insert("uris".to_owned(), json!(spec.uris));
     }
-    if let Some(limit) = spec.time_limit {
+    if let Some(limit) = spec.limit() {
         // The older name is what clients know and may change later; both always say the same.
         let text = Value::String(span_text(limit));
         needs.insert("maxlifespan".to_owned(), text.clone());

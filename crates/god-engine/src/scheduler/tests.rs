@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 /// Turns of the loops after which a test gives up; each is a sleep of a virtual clock.
-const MOST_TURNS: usize = 200;
+const MOST_TURNS: usize = 5_000;
 
 fn asks(store: &MemoryStore, id: TaskId, what: Ask) {
     let answer = now(ask(store, id, what, None, Timestamp(0), || OpId(9)));

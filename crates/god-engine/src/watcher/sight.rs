@@ -57,6 +57,11 @@ impl Watcher<'_> {
                         wanted.insert(note.task);
                     }
                 } else {
+                    if note.phase == Phase::Gathering {
+                        // The children share their parent's fields.
+                        let children = s.live.values().filter(|w| w.task.parent == Some(note.task));
+                        wanted.extend(children.map(|w| w.task.id));
+                    }
                     wanted.remove(&note.task);
                     s.live.remove(&note.task);
                     s.held.remove(&note.task);
@@ -102,6 +107,7 @@ impl Watcher<'_> {
                     listed.push((executor, runs));
                 }
                 Done::Acted { results } => answers.extend(results),
+                Done::Limited { results } => self.take_limits(s, results),
                 Done::Settled { results } => settled.extend(results),
                 Done::Forgot { executor, items, error } => {
                     if let Some(why) = error {
@@ -434,6 +440,9 @@ pub(super) fn watch(s: &mut State, task: Task) {
                     // Work on the attempt before says nothing of this one.
                     watched.busy = false;
                     watched.astray = false;
+                }
+                if same && watched.task.spec.limit() != task.spec.limit() {
+                    watched.relimit_at = Some(Duration::ZERO);
                 }
                 watched.task = task;
             }

@@ -101,7 +101,7 @@ mod tests {
         let watcher = Watcher::new(&world, &tenure, &stop, &beat);
         let name = format!("{}test", lease::WATCHERS);
         let mut loops = pin!(futures::future::join(watcher.run(), lease::hold(&world, &name, &tenure)));
-        for _ in 0..300 {
+        for _ in 0..5_000 {
             assert!(loops.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
             if stored(&store, long).kill_wanted() {
                 break;

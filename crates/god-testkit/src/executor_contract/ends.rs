@@ -72,6 +72,28 @@ pub async fn the_time_limit_ends_a_run(bed: &Bed) {
     by_itself(&bed.until_exited(&run).await, Cause::Code(4));
 }
 
+/// The time limit of a run can be moved away, and back to before now.
+pub async fn a_changed_time_limit_holds(bed: &Bed) {
+    let Some(limiting) = bed.executor.limiting() else {
+        return leave_out(&format!("executor {} does not change limits", bed.executor.name()));
+    };
+    let spec = god_core::TaskSpec { time_limit: Some(Seconds(2)), ..bed.spec(LONG) };
+    let run = bed.start(&bed.launch_of(spec)).await;
+    bed.until_running(&run).await;
+    limiting.set_limit(&run, Some(Seconds(3600))).await.expect("it runs");
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(2500) {
+        assert!(matches!(bed.observe(&run).await, Seen::Running { .. }), "the old limit ended it");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    limiting.set_limit(&run, Some(Seconds(1))).await.expect("it runs");
+    let exit = bed.until_exited(&run).await;
+    assert_eq!(exit.cause, Cause::TimeLimit, "{exit:?}");
+    // What has ended, and what never was, stays so.
+    limiting.set_limit(&run, None).await.expect("it has ended");
+    assert!(matches!(bed.observe(&run).await, Seen::Exited(_)));
+}
+
 /// A run that takes more memory than it asked for is ended, and that is told.
 pub async fn too_much_memory_is_told(bed: &Bed) {
     if !bed.limits_memory {
