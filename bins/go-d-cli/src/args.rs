@@ -42,6 +42,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Everywhere")]
 pub struct Globals {
     /// Address of the server, such as https://god.example.org
     #[arg(long, global = true, env = "GODOCKER_SERVER", hide_env_values = true, value_name = "URL")]
