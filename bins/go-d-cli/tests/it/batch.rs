@@ -124,6 +124,19 @@ fn an_answer_that_was_lost_makes_no_second_task() {
 }
 
 #[test]
+fn a_player_that_gave_up_sends_the_same_key_again() {
+    let (server, site) = site();
+    site.lock().expect("free").lose = 100;
+    let account = Account::at(&server);
+    list(&account, "--cmd true --name good\n");
+    account.run(&["batch", "play", "night.list"]).with(5).says(&["is not known"]);
+    assert!(account.run(&["batch", "status", "night.list"]).with(0).out().contains("sending"));
+    site.lock().expect("free").lose = 0;
+    account.run(&["batch", "play", "night.list"]).with(0);
+    assert_eq!(site.lock().expect("free").tasks.len(), 1);
+}
+
+#[test]
 fn a_player_that_was_killed_goes_on_where_it_was() {
     let (server, site) = site();
     let account = Account::at(&server);
