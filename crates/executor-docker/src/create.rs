@@ -24,6 +24,10 @@ const INIT: &str = "/mnt/god-init/go-d-init";
 const CONTROL: &str = "/mnt/god-launch";
 /// Where the latch directory is in the container.
 const LATCH: &str = "/mnt/god-latch";
+/// What the engine calls no network at all.
+const NO_NETWORK: &str = "none";
+/// Where a container looks up the names of hosts first.
+const HOSTS: &str = "/etc/hosts";
 /// Directories of the host that no volume may show, nor anything above them.
 const NEVER_SHOWN: [&str; 7] = ["/proc", "/sys", "/dev", "/etc", "/run", "/var/run", "/boot"];
 /// Directories of the container that are not a volume's to cover.
@@ -144,8 +148,8 @@ pub fn body(launch: &Launch, prepared: &Prepared, options: &Options, cores: u32)
     if let Some(limit) = spec.limit() {
         labels.insert(wire::LABEL_LIMIT.to_owned(), limit.0.to_string());
     }
-    let network = if spec.network == "none" { "none" } else { &options.network };
-    let ports = if network == "none" { &[][..] } else { &launch.ports[..] };
+    let network = network(spec, options);
+    let ports = if network == NO_NETWORK { &[][..] } else { &launch.ports[..] };
     ContainerCreateBody {
         image: Some(image(spec, options)),
         user: Some(format!("{uid}:{}", spec.owner.gid)),
@@ -158,6 +162,9 @@ pub fn body(launch: &Launch, prepared: &Prepared, options: &Options, cores: u32)
         stop_timeout: Some(i64::try_from(options.grace.0).unwrap_or(i64::MAX)),
         // An image's own check would be one more process that the user did not ask for.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        // The engine then makes no sandbox for a network that is not there, which costs as much as the rest of a start.
+        // The container still has a network namespace of its own, with a loopback device that works.
+        network_disabled: (network == NO_NETWORK).then_some(true),
         exposed_ports: (!ports.is_empty())
             .then(|| ports.iter().map(|port| format!("{}/tcp", port.container)).collect()),
         host_config: Some(HostConfig {
@@ -209,6 +216,11 @@ pub fn body(launch: &Launch, prepared: &Prepared, options: &Options, cores: u32)
     }
 }
 
+/// The engine's name of the network of a task's container.
+fn network<'a>(spec: &TaskSpec, options: &'a Options) -> &'a str {
+    if spec.network == NO_NETWORK { NO_NETWORK } else { &options.network }
+}
+
 fn limit(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
@@ -231,6 +243,11 @@ fn mounts(launch: &Launch, prepared: &Prepared, options: &Options) -> Vec<Mount>
     mounts.extend(prepared.job.as_deref().map(|job| bind(job, CONTAINER_WORKDIR, false)));
     mounts.extend(prepared.data.as_deref().map(|data| bind(data, DATA_DIR, true)));
     let spec = &launch.spec;
+    // Without a network the engine makes no such file. What lies in a volume is not covered, nor made there.
+    let volume_has_it = spec.volumes.iter().any(|volume| overlaps(&volume.mount, &[HOSTS]));
+    if network(spec, options) == NO_NETWORK && !volume_has_it {
+        mounts.push(bind(&prepared.hosts, HOSTS, true));
+    }
     mounts.extend(spec.volumes.iter().map(|volume| {
         // The server forces this for root as well; what root could write must not depend on one place.
         bind(Path::new(&volume.path), &volume.mount, spec.root || !volume.writable)

@@ -24,6 +24,10 @@ use std::sync::{Arc, Mutex};
 pub const SCRIPT: &str = "cmd.sh";
 /// Name of the file that says that we asked for the end of the run.
 const KILL: &str = "kill";
+/// Name of the file that containers without a network see as `/etc/hosts`.
+const HOSTS: &str = "hosts";
+/// What it says: the names of the loopback device.
+const HOSTS_TEXT: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
 /// Attempts whose directories are made at the same time must not be the same.
 const LANES: usize = 64;
 
@@ -36,6 +40,8 @@ pub struct Prepared {
     pub attempt: AttemptDirs,
     /// Uploaded files of the owner, if there are any.
     pub data: Option<PathBuf>,
+    /// What containers without a network read as `/etc/hosts`.
+    pub hosts: PathBuf,
 }
 
 /// Why the files of an attempt are not as they should be.
@@ -125,7 +131,7 @@ impl Files {
             return Err(closed);
         }
         let data = self.dirs.user_dir(spec.owner.id.as_str());
-        Ok(Prepared { job, attempt, data: data.is_dir().then_some(data) })
+        Ok(Prepared { job, attempt, data: data.is_dir().then_some(data), hosts: self.hosts()? })
     }
 
     /// Whether the attempt was given up.
@@ -239,6 +245,23 @@ impl Files {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The file with the names of hosts, made when it is not there.
+    fn hosts(&self) -> Result<PathBuf, FileError> {
+        let path = self.control.join(HOSTS);
+        if !path.exists() {
+            let failed = |source| FileError::Io { what: "write", path: path.clone(), source };
+            let mut draft = tempfile::Builder::new()
+                .permissions(Permissions::from_mode(0o644))
+                .tempfile_in(&self.control)
+                .map_err(failed)?;
+            draft.write_all(HOSTS_TEXT.as_bytes()).map_err(failed)?;
+            // The mode again, because of the process's mask.
+            draft.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(failed)?;
+            draft.persist(&path).map_err(|err| failed(err.error))?;
+        }
+        Ok(path)
     }
 
     fn refuse_closed(&self, key: AttemptKey) -> Result<(), FileError> {

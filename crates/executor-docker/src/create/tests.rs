@@ -15,6 +15,7 @@ fn prepared(job: bool) -> Prepared {
         job: job.then(|| PathBuf::from("/srv/god/tasks/pairtree_root/7/task")),
         attempt: AttemptDirs { launch: dir.join("launch.json"), latch: dir.join("latch"), dir },
         data: None,
+        hosts: PathBuf::from("/srv/god/control/hosts"),
     }
 }
 
@@ -90,9 +91,28 @@ fn ports_and_networks() {
     assert_eq!(host.network_mode.as_deref(), Some("bridge"));
     let binding = host.port_bindings.unwrap()["22/tcp"].clone().unwrap().remove(0);
     assert_eq!(binding.host_port.as_deref(), Some("10022"));
+    assert_eq!(body_.network_disabled, None);
     std::sync::Arc::make_mut(&mut launch.spec).network = "none".to_owned();
-    let host = body(&launch, &prepared(true), &options(), 8).host_config.unwrap();
+    let body = body(&launch, &prepared(true), &options(), 8);
+    assert_eq!(body.network_disabled, Some(true));
+    let host = body.host_config.unwrap();
     assert_eq!((host.network_mode.as_deref(), host.port_bindings), (Some("none"), None));
+}
+
+#[test]
+fn without_a_network_the_loopback_device_has_its_names() {
+    let shown = |network: &str, mount: &str| {
+        let spec =
+            TaskSpec { network: network.to_owned(), volumes: vec![volume("/data", mount, true)], ..spec() };
+        let mounts = body(&launch(spec), &prepared(true), &options(), 8).host_config.unwrap().mounts.unwrap();
+        mounts.into_iter().find(|mount| mount.target.as_deref() == Some("/etc/hosts"))
+    };
+    let hosts = shown("none", "/data").unwrap();
+    assert_eq!((hosts.source.as_deref(), hosts.read_only), (Some("/srv/god/control/hosts"), Some(true)));
+    assert_eq!(shown("public", "/data"), None, "the engine makes its own");
+    for mount in ["/etc", "/etc/hosts"] {
+        assert_ne!(shown("none", mount).and_then(|hosts| hosts.source).as_deref(), hosts.source.as_deref());
+    }
 }
 
 #[test]

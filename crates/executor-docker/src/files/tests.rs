@@ -57,6 +57,17 @@ fn preparing_twice_changes_nothing() {
 }
 
 #[test]
+fn the_names_of_hosts_are_there_for_every_start() {
+    let Site { files, .. } = &site();
+    let first = prepare(files, &launch(7, 1)).unwrap();
+    std::fs::remove_file(&first.hosts).unwrap();
+    let again = prepare(files, &launch(8, 1)).unwrap();
+    assert_eq!(again.hosts, first.hosts);
+    assert!(std::fs::read_to_string(&again.hosts).unwrap().contains("127.0.0.1\tlocalhost\n"));
+    assert_eq!(again.hosts.metadata().unwrap().mode() & 0o777, 0o644);
+}
+
+#[test]
 fn nothing_is_left_but_what_was_asked_to_stay() {
     let Site { files, dir } = site();
     for (task, attempt) in [(12, 1), (12, 2), (123, 1)] {

@@ -71,6 +71,22 @@ async fn the_kernel_agrees() {
     assert!(log.ends_with("\n0\n"), "no core dumps: {log}");
 }
 
+/// A network namespace of its own, in which nothing is but a loopback device that works and has its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_network_only_the_loopback_device_is_there() {
+    let Some(bed) = bed().await else { return };
+    let script =
+        "#!/bin/sh\nls /sys/class/net\nreadlink /proc/self/ns/net\nwget http://localhost:9/ 2>&1\n:\n";
+    let spec = TaskSpec { network: "none".to_owned(), ..bed.spec(script) };
+    let log = log(&bed, spec).await;
+    let mine = std::fs::read_link("/proc/self/ns/net").expect("is there");
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines[0], "lo", "{log}");
+    // An answer, and not that the name is unknown or the network is unreachable.
+    assert!(log.contains("127.0.0.1") && log.contains("refused"), "{log}");
+    assert_ne!(lines[1], mine.to_str().expect("is text"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setuid_program_gives_nothing() {
     let Some(bed) = bed().await else { return };
