@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use crate::routes::{Monitors, Pushed};
 use crate::throttle::Throttle;
 use crate::token::Tokens;
-use crate::why::{Board, Why};
+use crate::why::{Boards, Why};
 use bytes::Bytes;
 use god_core::auth::Auth;
 use god_core::ids::OpId;
@@ -94,7 +94,7 @@ pub struct Inner {
     projects: Fresh<(), Arc<Vec<Project>>>,
     nodes: Fresh<(), Arc<Vec<Node>>>,
     maintenance: Fresh<(), bool>,
-    pub(crate) board: Fresh<(), Arc<Board>>,
+    pub(crate) boards: Fresh<(), Arc<Boards>>,
     ledger: Fresh<Day, Arc<Ledger>>,
 }
 
@@ -136,7 +136,7 @@ impl App {
             projects: Fresh::default(),
             nodes: Fresh::default(),
             maintenance: Fresh::default(),
-            board: Fresh::default(),
+            boards: Fresh::default(),
             ledger: Fresh::default(),
             store,
             auth,

@@ -1,6 +1,7 @@
 //! Why pending tasks wait, and where in the queue they stand: one answer for every route and page.
 
 use crate::app::Inner;
+use god_core::board::{self, Board};
 use god_core::group::Group;
 use god_core::reason::{Code, Reason};
 use god_core::spec::AfterPolicy;
@@ -11,6 +12,8 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// What the names of pinned texts begin with that speak of one task.
+const OF_TASK: &str = "why/task/";
 /// Tasks that a sentence names one by one.
 const NAMED: usize = 5;
 
@@ -53,15 +56,49 @@ pub(crate) fn status(task: &Task, why: Option<&Why>) -> Value {
 }
 
 /// What the scheduler says of the queue.
-#[derive(Debug)]
-pub(crate) struct Board(HashMap<String, Reason>);
+#[derive(Debug, Default)]
+pub(crate) struct Boards {
+    groups: HashMap<String, Board>,
+    /// Of single tasks that are not in the queue.
+    tasks: HashMap<String, Reason>,
+}
 
-impl Board {
-    fn reason(&self, task: &Task) -> Option<&Reason> {
-        if self.0.is_empty() {
-            return None;
+impl Boards {
+    fn read(pins: Vec<(String, String)>) -> Boards {
+        let mut boards = Boards::default();
+        for (pin, text) in pins {
+            let read = match pin.strip_prefix(OF_TASK) {
+                Some(id) => {
+                    serde_json::from_str(&text).map(|why| drop(boards.tasks.insert(id.to_owned(), why)))
+                }
+                None => {
+                    serde_json::from_str(&text).map(|board| drop(boards.groups.insert(pin.clone(), board)))
+                }
+            };
+            if let Err(err) = read {
+                tracing::warn!(%pin, %err, "what the scheduler says of the queue can not be read");
+            }
         }
-        self.0.get(&format!("why/{}", Group::of(&task.spec).key()))
+        boards
+    }
+
+    /// What is said of this task alone.
+    fn of_task(&self, task: &Task) -> Option<&Reason> {
+        self.tasks.get(&task.id.to_string())
+    }
+
+    /// What is said of its group, and how many tasks are ahead.
+    fn of_group(&self, task: &Task) -> (Option<&Reason>, Option<u64>) {
+        if self.groups.is_empty() {
+            return (None, None);
+        }
+        let key = Group::of(&task.spec).key();
+        // Of an array, what counts is its first child.
+        let first = if task.array().is_some() { task.id.child(0) } else { task.id };
+        match self.groups.get(&Board::pin_of(&key)) {
+            Some(board) => (board.reason(&key), board.ahead(&key, first)),
+            None => (None, None),
+        }
     }
 }
 
@@ -82,21 +119,20 @@ impl Inner {
             return Ok(Whys(whys));
         }
         let maintenance = self.in_maintenance().await?;
-        let board = self.board().await?;
+        let boards = self.boards().await?;
         let others = self.others(&pending).await?;
         for task in pending {
             let waits = open_parents(task, &others);
-            let (reason, position) = if task.kill_wanted() {
+            let why = if task.kill_wanted() {
                 continue;
             } else if !waits.is_empty() {
-                (dependency(task, &waits), None)
-            } else if maintenance {
-                let text = "The site is in maintenance; nothing is started for now";
-                (Reason::new(Code::Maintenance, text), None)
+                Why { reason: dependency(task, &waits), position: None }
+            } else if let Some(reason) = boards.of_task(task) {
+                Why { reason: reason.clone(), position: None }
             } else {
-                (in_queue(task, &board, &others), None)
+                in_queue(task, maintenance, &boards, &others)
             };
-            whys.insert(task.id, Why { reason, position });
+            whys.insert(task.id, why);
         }
         Ok(Whys(whys))
     }
@@ -115,19 +151,10 @@ impl Inner {
         Ok(self.store.get(&ids).await?.into_iter().flatten().map(|task| (task.id, task)).collect())
     }
 
-    /// What the scheduler says of groups of pending tasks, at most a second old.
-    async fn board(&self) -> Result<Arc<Board>, StoreError> {
-        let load = || async {
-            let mut reasons = HashMap::new();
-            for (key, text) in self.store.pinned("why/").await? {
-                match serde_json::from_str(&text) {
-                    Ok(reason) => drop(reasons.insert(key, reason)),
-                    Err(err) => tracing::warn!(%key, %err, "a published reason can not be read"),
-                }
-            }
-            Ok(Arc::new(Board(reasons)))
-        };
-        self.board.get(&(), load).await
+    /// What the scheduler says of the queue, as read at most a second ago.
+    async fn boards(&self) -> Result<Arc<Boards>, StoreError> {
+        let load = || async { Ok(Arc::new(Boards::read(self.store.pinned(board::PREFIX).await?))) };
+        self.boards.get(&(), load).await
     }
 }
 
@@ -164,25 +191,49 @@ fn dependency(task: &Task, waits: &[TaskId]) -> Reason {
 }
 
 /// Why a task waits that could be tried.
-fn in_queue(task: &Task, board: &Board, others: &HashMap<TaskId, Task>) -> Reason {
-    let TaskState::Pending { why, .. } = &task.state else {
-        return Reason::new(Code::Priority, "Waits for its turn");
+fn in_queue(task: &Task, maintenance: bool, boards: &Boards, others: &HashMap<TaskId, Task>) -> Why {
+    let (of_group, position) = boards.of_group(task);
+    let reason = if maintenance {
+        Reason::new(Code::Maintenance, "The site is in maintenance; nothing is started for now")
+    } else if let Some(reason) = array_limit(task, others) {
+        return Why { reason, position: None };
+    } else if let Some(reason) = of_group {
+        reason.clone()
+    } else {
+        last_try(task).unwrap_or_else(|| turn(position))
     };
-    if let (Some(limit), Some(parent)) = (limit_of(task), task.parent.and_then(|id| others.get(&id)))
-        && parent.children.made.saturating_sub(parent.children.over) >= u64::from(limit)
-    {
-        let text = format!("Its array runs {limit} tasks at once, as many as it may");
-        return Reason::new(Code::ArrayLimit, text).with("limit", limit);
+    Why { reason, position }
+}
+
+/// As many children of its array run as may.
+fn array_limit(task: &Task, others: &HashMap<TaskId, Task>) -> Option<Reason> {
+    let (limit, parent) = (limit_of(task)?, others.get(&task.parent?)?);
+    if parent.children.made.saturating_sub(parent.children.over) < u64::from(limit) {
+        return None;
     }
-    if let Some(reason) = board.reason(task).filter(|reason| reason.code != Code::Priority) {
-        return reason.clone();
-    }
-    match why.as_deref().filter(|why| !why.is_empty()) {
-        Some(why) if task.failures.count > 0 && task.failures.reason.as_deref() == Some(why) => {
-            Reason::new(Code::NodeFailed, why).with("failures", task.failures.count)
-        }
-        Some(why) => Reason::new(Code::Backoff, why),
+    let text = format!("Its array runs {limit} tasks at once, as many as it may");
+    Some(Reason::new(Code::ArrayLimit, text).with("limit", limit))
+}
+
+/// What the last try to start it, or its last run, has left.
+fn last_try(task: &Task) -> Option<Reason> {
+    let TaskState::Pending { why, .. } = &task.state else { return None };
+    let why = why.as_deref().filter(|why| !why.is_empty())?;
+    let lost = task.failures.count > 0 && task.failures.reason.as_deref() == Some(why);
+    Some(match lost {
+        true => Reason::new(Code::NodeFailed, why).with("failures", task.failures.count),
+        false => Reason::new(Code::Backoff, why),
+    })
+}
+
+fn turn(position: Option<u64>) -> Reason {
+    match position {
         None => Reason::new(Code::Priority, "Waits for its turn"),
+        Some(0) => Reason::new(Code::Priority, "Is the next to be tried").with("ahead", 0),
+        Some(1) => Reason::new(Code::Priority, "Waits for its turn: 1 task is ahead").with("ahead", 1),
+        Some(n) => {
+            Reason::new(Code::Priority, format!("Waits for its turn: {n} tasks are ahead")).with("ahead", n)
+        }
     }
 }
 

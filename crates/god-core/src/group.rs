@@ -3,6 +3,7 @@
 use crate::ids::{ProjectId, UserId};
 use crate::resources::Amount;
 use crate::spec::TaskSpec;
+use crate::units::Seconds;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -21,6 +22,8 @@ pub struct Shape {
     pub labels: Vec<String>,
     /// Number of host ports wanted.
     pub ports: usize,
+    /// Time limit of one run: what may run beside room that is kept depends on it.
+    pub time_limit: Option<Seconds>,
 }
 
 /// A group of pending tasks.
@@ -48,6 +51,7 @@ impl Group {
                 executor: spec.executor.clone().unwrap_or_default(),
                 labels: spec.labels.clone(),
                 ports: spec.ports.len() + usize::from(spec.interactive),
+                time_limit: spec.time_limit,
             },
         }
     }
@@ -89,10 +93,58 @@ impl Group {
     /// A short text that names the group among processes: FNV-1a (Fowler, Noll, Vo), 64 bits, of its contents.
     #[must_use]
     pub fn key(&self) -> String {
-        let text = format!("{}\0{}\0{}\0{}", self.owner, self.project, self.shape, self.shape.executor);
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let Shape { cores, ram, gpus, executor, labels, ports, time_limit } = &self.shape;
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut feed = |bytes: &[u8]| {
+            // Each part is followed by a byte that text does not contain.
+            for byte in bytes.iter().chain(&[0xFF]) {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        feed(self.owner.as_str().as_bytes());
+        feed(self.project.as_str().as_bytes());
+        feed(executor.as_bytes());
+        labels.iter().for_each(|label| feed(label.as_bytes()));
+        for number in [u64::from(*cores), u64::from(*ram), u64::from(*gpus), *ports as u64] {
+            feed(&number.to_le_bytes());
+        }
+        feed(&time_limit.map_or(0, |limit| limit.0).to_le_bytes());
         format!("{hash:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_of_a_group_makes_another_key() {
+        let shape = Shape {
+            cores: 1,
+            ram: 1,
+            gpus: 0,
+            executor: String::new(),
+            labels: vec!["a".into(), "b".into()],
+            ports: 0,
+            time_limit: None,
+        };
+        let group =
+            Group { owner: UserId::new("bob"), project: ProjectId::new("default"), shape: shape.clone() };
+        let with = |shape: Shape| Group { shape, ..group.clone() };
+        let others = [
+            Group { owner: UserId::new("bo"), project: ProjectId::new("bdefault"), shape: shape.clone() },
+            with(Shape { cores: 2, ..shape.clone() }),
+            with(Shape { ram: 2, ..shape.clone() }),
+            with(Shape { gpus: 1, ..shape.clone() }),
+            with(Shape { executor: "a".into(), labels: vec!["b".into()], ..shape.clone() }),
+            with(Shape { labels: vec!["ab".into()], ..shape.clone() }),
+            with(Shape { ports: 1, ..shape.clone() }),
+            with(Shape { time_limit: Some(Seconds(60)), ..shape.clone() }),
+        ];
+        let mut keys: Vec<String> = others.iter().map(Group::key).collect();
+        keys.push(group.key());
+        keys.sort();
+        keys.dedup();
+        assert_eq!((keys.len(), keys[0].len()), (9, 16));
     }
 }

@@ -7,6 +7,7 @@ pub mod admission;
 pub mod array;
 pub mod audit;
 pub mod auth;
+pub mod board;
 pub mod executor;
 pub mod group;
 pub mod ids;

@@ -7,7 +7,7 @@ use god_config::Config;
 use god_core::Holder;
 use god_core::executor::Executor;
 use god_core::store::Store;
-use god_core::units::Seconds;
+use god_core::units::{Bytes, Seconds};
 use god_engine::lease::{self, SCHEDULER, Tenure, WATCHERS};
 use god_engine::scheduler::Scheduler;
 use god_engine::signal::Signal;
@@ -272,6 +272,8 @@ fn settings(config: &Config) -> Settings {
         lease_ttl: LEASE_TTL.min(Duration::from_secs(base.master_timeout_seconds)),
         reconcile: Duration::from_secs(base.reconcile_seconds),
         kill_grace: Seconds(base.grace_seconds),
+        usage_days: base.usage_window_days,
+        disk_quota: config.scheduling.disk_quota_bytes.map(Bytes),
         ports: ports.start..ports.start.saturating_add(ports.range),
         ..Settings::default()
     }

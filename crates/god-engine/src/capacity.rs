@@ -1,5 +1,9 @@
 //! What nodes have and what live tasks occupy. Pure.
 
+mod kept;
+
+pub use kept::Kept;
+
 use god_core::group::Shape;
 use god_core::ids::{ExecutorName, NodeName, TaskId};
 use god_core::reason::{Code, Reason};
@@ -9,7 +13,9 @@ use god_core::units::{Bytes, Cores};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::accounts::{Charge, Who};
 use crate::flaw::{self, Flaw};
+use crate::pending::GroupIx;
 
 /// A node and what is used of it.
 #[derive(Debug, Clone)]
@@ -38,6 +44,12 @@ pub struct Held {
     pub since: Duration,
     /// The array's parent.
     pub parent: Option<TaskId>,
+    /// When it is over at the latest, on the monotonic clock; `None` when it has no time limit.
+    pub ends: Option<Duration>,
+    /// Whose accounts it is on.
+    pub who: Who,
+    /// With how much.
+    pub charge: Charge,
 }
 
 /// Why nothing fits, for one shape.
@@ -53,6 +65,11 @@ pub enum NoRoom {
     TooLarge {
         /// What the largest node has.
         largest: Amount,
+    },
+    /// What is free is kept for a task that waits longer.
+    Kept {
+        /// Where.
+        node: NodeName,
     },
     /// All nodes are busy.
     Busy {
@@ -93,6 +110,10 @@ impl NoRoom {
                 let text = format!("Not enough resources available: needs {shape}; {there}");
                 amounts(Code::Resources, text, "free", free)
             }
+            NoRoom::Kept { node } => {
+                let text = format!("Free room on node {node} is kept for a task that waits longer");
+                Reason::new(Code::Resources, text).with("cores", shape.cores).with("ram_gb", shape.ram)
+            }
             NoRoom::NoPorts => Reason::new(Code::Ports, "no port available"),
         }
     }
@@ -111,13 +132,16 @@ pub struct Capacity {
     live: BTreeMap<TaskId, Held>,
     ports: BTreeSet<u16>,
     range: std::ops::Range<u16>,
+    /// For each executor, the room that is kept on one of its nodes.
+    kept: Vec<Option<Kept>>,
 }
 
 impl Capacity {
     /// An empty ledger for these executors (the first is the default) and this range of host ports.
     #[must_use]
     pub fn new(executors: Vec<ExecutorName>, range: std::ops::Range<u16>) -> Capacity {
-        Capacity { executors, range, ..Capacity::default() }
+        let kept = executors.iter().map(|_| None).collect();
+        Capacity { executors, range, kept, ..Capacity::default() }
     }
 
     /// Takes over what an executor says of its nodes; those it does not name any more are gone.
@@ -160,23 +184,30 @@ impl Capacity {
         self.live.iter().filter(|(_, h)| h.parent == Some(parent)).map(|(id, _)| *id).collect()
     }
 
-    /// Books a live task as it was read. Booking it again changes nothing.
-    pub fn take(&mut self, task: &Task, mono: Duration) {
-        let Some(attempt) = task.state.attempt() else { return };
+    /// Books a live task as it was read, and answers with how much. Booking it again changes nothing.
+    pub fn take(&mut self, task: &Task, who: Who, mono: Duration) -> Option<Charge> {
+        let attempt = task.state.attempt()?;
+        let charge = Charge { cores: task.spec.cores.0, ram: task.spec.ram, claimed: attempt.claimed };
         let held = Held {
             node: (attempt.executor.clone(), attempt.node.clone()),
             amount: task.spec.amount(),
             ports: attempt.ports.iter().map(|p| p.host).collect(),
             since: mono,
             parent: task.parent,
+            ends: task.spec.time_limit.map(|limit| mono.saturating_add(Duration::from_secs(limit.0))),
+            who,
+            charge,
         };
-        self.book(task.id, held);
+        self.book(task.id, held).then_some(charge)
     }
 
-    /// Books a share. Booking a task again changes nothing.
-    pub fn book(&mut self, id: TaskId, held: Held) {
+    /// Books a share. Booking a task again changes nothing, and answers `false`.
+    pub fn book(&mut self, id: TaskId, held: Held) -> bool {
         if self.live.contains_key(&id) {
-            return;
+            return false;
+        }
+        if let Some(kept) = self.kept.iter_mut().flatten().find(|kept| kept.node == held.node) {
+            kept.note(id, &held);
         }
         self.ports.extend(held.ports.iter().copied());
         if let Some(place) = self.places.get_mut(&held.node) {
@@ -184,11 +215,13 @@ impl Capacity {
             place.tasks += 1;
         }
         self.live.insert(id, held);
+        true
     }
 
     /// Gives a task's share back; `None` when it held none.
     pub fn give(&mut self, id: TaskId, mono: Duration, short_run: Duration) -> Option<Held> {
         let held = self.live.remove(&id)?;
+        self.kept.iter_mut().flatten().for_each(|kept| kept.forget(id));
         for port in &held.ports {
             self.ports.remove(port);
         }
@@ -218,16 +251,33 @@ impl Capacity {
         }
     }
 
-    /// Finds the node for one task of this shape: the one that has the most cores free.
+    /// Which executor a shape is for.
+    #[must_use]
+    pub fn executor_of(&self, shape: &Shape) -> Option<usize> {
+        match shape.executor_name() {
+            None => (!self.executors.is_empty()).then_some(0),
+            Some(name) => self.executors.iter().position(|e| e.as_str() == name),
+        }
+    }
+
+    /// Number of executors.
+    #[must_use]
+    pub fn n_executors(&self) -> usize {
+        self.executors.len()
+    }
+
+    /// Finds the node for one task of this shape: the one that has the most cores free. Room that is kept is for `group`
+    /// alone.
     ///
     /// # Errors
     /// [`NoRoom`] with the reason.
-    pub fn find(&self, shape: &Shape) -> Result<(ExecutorName, NodeName), NoRoom> {
-        let executor = match shape.executor_name() {
-            None => self.executors.first(),
-            Some(name) => self.executors.iter().find(|e| e.as_str() == name),
-        };
-        let Some(executor) = executor else {
+    pub fn find(
+        &self,
+        shape: &Shape,
+        group: Option<GroupIx>,
+        mono: Duration,
+    ) -> Result<(ExecutorName, NodeName), NoRoom> {
+        let Some(executor) = self.executor_of(shape).and_then(|ix| self.executors.get(ix)) else {
             return Err(NoRoom::UnknownExecutor(shape.executor_name().unwrap_or("(none)").to_owned()));
         };
         let mut places = self.places.iter().filter(|((name, _), _)| name == executor).peekable();
@@ -238,8 +288,10 @@ impl Capacity {
         let mut best: Option<(Amount, &(ExecutorName, NodeName))> = None;
         let (mut labelled, mut large_enough) = (false, false);
         let (mut largest, mut free_most) = (None::<Amount>, Amount::default());
+        let mut kept_node = None;
+        let limit = shape.time_limit.map(|limit| Duration::from_secs(limit.0));
         for (key, place) in places {
-            if !shape.labels.iter().all(|l| place.node.labels.contains(l)) {
+            if !place.has_labels(shape) {
                 continue;
             }
             labelled = true;
@@ -251,9 +303,13 @@ impl Capacity {
                 continue;
             }
             large_enough = true;
-            let free = place.free(need);
-            let slot = place.node.max_tasks.is_none_or(|max| place.tasks < max);
-            if slot && need.fits(free) {
+            let kept = self.kept_from(key, group);
+            let free = if kept.is_some() { place.node.total.minus(place.used) } else { place.free(need) };
+            let room = place.has_slot(place.tasks) && need.fits(free);
+            let barred = kept.is_some_and(|kept| !kept.allows(place, need, limit, mono));
+            if room && barred {
+                kept_node = Some(&key.1);
+            } else if room {
                 if best.as_ref().is_none_or(|(b, _)| free.cores > b.cores) {
                     best = Some((free, key));
                 }
@@ -270,7 +326,10 @@ impl Capacity {
         match largest {
             _ if !labelled => Err(NoRoom::NoLabels(shape.labels.clone())),
             Some(largest) if !large_enough => Err(NoRoom::TooLarge { largest }),
-            _ => Err(NoRoom::Busy { free: free_most }),
+            _ => Err(match kept_node {
+                Some(node) => NoRoom::Kept { node: node.clone() },
+                None => NoRoom::Busy { free: free_most },
+            }),
         }
     }
 
@@ -287,6 +346,20 @@ impl Capacity {
 }
 
 impl Place {
+    fn has_labels(&self, shape: &Shape) -> bool {
+        shape.labels.iter().all(|label| self.node.labels.contains(label))
+    }
+
+    /// Whether it could take such a task if it were empty.
+    fn suits(&self, shape: &Shape) -> bool {
+        self.has_labels(shape) && shape.amount().fits(self.node.total)
+    }
+
+    /// Whether it accepts one more task when it has so many.
+    fn has_slot(&self, tasks: u32) -> bool {
+        self.node.max_tasks.is_none_or(|max| tasks < max)
+    }
+
     /// What is free, the starts granted ahead included.
     fn free(&self, need: Amount) -> Amount {
         let ahead = Amount {

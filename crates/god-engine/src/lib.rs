@@ -4,6 +4,7 @@
 //! ([`World`]). So the same code runs in the daemons and, on a virtual clock with every fault one can think of, in
 //! the simulator.
 
+pub mod accounts;
 pub mod ask;
 pub mod capacity;
 pub mod flaw;
@@ -12,6 +13,8 @@ pub mod lease;
 pub mod moves;
 pub mod pace;
 pub mod pending;
+pub mod plan;
+pub mod queue;
 pub mod scheduler;
 pub mod signal;
 #[cfg(test)]

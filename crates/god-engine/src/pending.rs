@@ -3,21 +3,27 @@
 //! A group's members are alike to the scheduler, so a pass looks at heads of groups and costs by what it starts. Removal
 //! is lazy: a task that was killed while it waited is found out when its claim does not match.
 
-use god_core::array::ArraySpec;
-use god_core::group::Group;
+mod array;
+mod order;
+
+pub use array::Array;
+pub use order::{Order, Place, Rank, Ranked};
+
+use crate::accounts::{Accounts, Who};
+use crate::capacity::NoRoom;
+use god_core::group::{Group, Shape};
 use god_core::ids::TaskId;
-use god_core::policy::{Candidate, Policy, Ranks, Standing};
 use god_core::reason::Reason;
-use god_core::state::Phase;
 use god_core::task::Task;
 use god_core::units::Timestamp;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 
-/// Index of a group.
+/// Index of a group. It may stand for another group after [`Pending::tidy`] removed an empty one.
 pub type GroupIx = usize;
+/// Index of a shape, with the same restriction.
+pub type ShapeIx = usize;
 
 /// One task to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,140 +50,181 @@ impl Pick {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    submitted: Timestamp,
-    parent: Option<TaskId>,
-}
-
 #[derive(Debug)]
 struct Queue {
     group: Group,
-    singles: BTreeMap<TaskId, Entry>,
-    /// Parents with children that have no document yet.
-    arrays: BTreeSet<TaskId>,
-    blocked_until: Option<Duration>,
+    /// Tasks that may start, but for the children of known arrays.
+    singles: BTreeMap<TaskId, Timestamp>,
+    /// Parents that have a child which may start now.
+    ready: BTreeSet<TaskId>,
+    /// Arrays that are not over.
+    n_arrays: usize,
     backoff: Duration,
     why: Option<Reason>,
 }
 
-/// An array that is not over.
-#[derive(Debug)]
-pub struct Array {
-    /// The parent's document as last read.
-    pub parent: Task,
-    /// Whether its end was asked for: nothing of it starts any more.
-    pub killed: bool,
-    /// Children over, as far as heard; checked against the store before it counts.
-    pub over: u64,
-    /// Children that hold room now.
-    pub live: u32,
-    /// Children with a document that wait.
-    pub waiting: BTreeSet<TaskId>,
-    /// Whether its counters shall be compared with the store's.
-    pub look: bool,
-    /// Whether its children were told of its kill.
-    pub told: bool,
-    spec: ArraySpec,
-    group: GroupIx,
-    next: u64,
-    made: Vec<Range<u64>>,
+/// What a pass needs of a group, side by side for all groups.
+#[derive(Debug, Clone, Copy)]
+struct Top {
+    shape: ShapeIx,
+    who: Who,
+    /// The oldest task that may start, when it was submitted, and when the newest one was.
+    head: Option<(TaskId, Timestamp, Timestamp)>,
+    blocked_until: Duration,
 }
 
-impl Array {
-    /// Number of children.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.spec.count()
-    }
+/// The tasks of a group that may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// How many.
+    pub n: u64,
+    /// The oldest, and when it was submitted.
+    pub first: (TaskId, Timestamp),
+    /// The newest.
+    pub last: (TaskId, Timestamp),
+}
 
-    fn skip_made(&mut self) {
-        while let Some(range) = self.made.first() {
-            if range.end <= self.next {
-                self.made.remove(0);
-            } else if range.start <= self.next {
-                self.next = range.end;
-                self.made.remove(0);
-            } else {
-                break;
-            }
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        !self.killed && self.spec.limit.is_none_or(|limit| self.live < limit)
-    }
+/// A shape that groups have.
+#[derive(Debug)]
+struct ShapeEntry {
+    shape: Shape,
+    groups: usize,
+    /// Groups of it that have something to start.
+    live: usize,
+    /// Why nothing of this shape found room when it was last tried.
+    no_room: Option<NoRoom>,
 }
 
 /// All that waits.
 #[derive(Debug, Default)]
 pub struct Pending {
     queues: Vec<Queue>,
+    tops: Vec<Top>,
     index: HashMap<Group, GroupIx>,
+    free: Vec<GroupIx>,
+    shapes: Vec<ShapeEntry>,
+    shape_index: HashMap<Shape, ShapeIx>,
+    free_shapes: Vec<ShapeIx>,
     arrays: BTreeMap<TaskId, Array>,
+    /// Children whose array is not known, among the singles.
+    strays: HashMap<TaskId, TaskId>,
     /// Tasks that wait for others, by what they wait for.
     dependents: BTreeMap<TaskId, BTreeSet<TaskId>>,
 }
 
 impl Pending {
     /// Adds a task that may start, or an array's parent with the ordinals that have a document already.
-    pub fn add(&mut self, task: Task, made: Vec<Range<u64>>) {
-        let ix = self.queue_of(&task);
-        let Some(spec) = task.array().cloned() else {
-            let entry = Entry { submitted: task.submitted, parent: task.parent };
-            if let Some(array) = task.parent.and_then(|p| self.arrays.get_mut(&p)) {
-                array.waiting.insert(task.id);
-            }
-            self.queues[ix].singles.insert(task.id, entry);
+    pub fn add(&mut self, task: Task, made: Vec<Range<u64>>, accounts: &mut Accounts) {
+        let ix = self.queue_of(&task, accounts);
+        if task.array().is_some() {
+            self.add_array(ix, task, made);
             return;
-        };
-        let id = task.id;
-        let killed = task.kill_wanted();
-        let array = self.arrays.entry(id).or_insert_with(|| Array {
-            killed,
-            over: task.children.over,
-            live: 0,
-            waiting: BTreeSet::new(),
-            // Its children may all have been over before we came.
-            look: task.phase() == Phase::Gathering || killed,
-            told: false,
-            group: ix,
-            next: 0,
-            made,
-            spec,
-            parent: task.clone(),
-        });
-        if killed && !array.killed {
-            array.killed = true;
-            array.look |= task.phase() == Phase::Pending;
         }
-        if task.rev >= array.parent.rev {
-            array.parent = task;
+        match task.parent {
+            Some(parent) if self.arrays.contains_key(&parent) => {
+                self.change_array(parent, |array| {
+                    array.waiting.insert(task.id);
+                });
+                return;
+            }
+            Some(parent) => {
+                self.strays.insert(task.id, parent);
+            }
+            None => {}
         }
-        array.skip_made();
-        if array.killed || array.next >= array.count() {
-            self.queues[ix].arrays.remove(&id);
-        } else {
-            self.queues[ix].arrays.insert(id);
-        }
+        self.queues[ix].singles.insert(task.id, task.submitted);
+        self.touch(ix);
     }
 
-    fn queue_of(&mut self, task: &Task) -> GroupIx {
+    fn queue_of(&mut self, task: &Task, accounts: &mut Accounts) -> GroupIx {
         let group = Group::of(&task.spec);
         if let Some(ix) = self.index.get(&group) {
             return *ix;
         }
-        let ix = self.queues.len();
-        self.index.insert(group.clone(), ix);
-        self.queues.push(Queue {
-            group,
+        let top = Top {
+            shape: self.shape_of(&group.shape),
+            who: accounts.who(&group),
+            head: None,
+            blocked_until: Duration::ZERO,
+        };
+        let queue = Queue {
+            group: group.clone(),
             singles: BTreeMap::new(),
-            arrays: BTreeSet::new(),
-            blocked_until: None,
+            ready: BTreeSet::new(),
+            n_arrays: 0,
             backoff: Duration::ZERO,
             why: None,
-        });
+        };
+        let ix = match self.free.pop() {
+            Some(ix) => {
+                (self.queues[ix], self.tops[ix]) = (queue, top);
+                ix
+            }
+            None => {
+                self.queues.push(queue);
+                self.tops.push(top);
+                self.queues.len() - 1
+            }
+        };
+        self.index.insert(group, ix);
         ix
+    }
+
+    fn shape_of(&mut self, shape: &Shape) -> ShapeIx {
+        if let Some(ix) = self.shape_index.get(shape) {
+            self.shapes[*ix].groups += 1;
+            return *ix;
+        }
+        let entry = ShapeEntry { shape: shape.clone(), groups: 1, live: 0, no_room: None };
+        let ix = match self.free_shapes.pop() {
+            Some(ix) => {
+                self.shapes[ix] = entry;
+                ix
+            }
+            None => {
+                self.shapes.push(entry);
+                self.shapes.len() - 1
+            }
+        };
+        self.shape_index.insert(shape.clone(), ix);
+        ix
+    }
+
+    /// Notes anew what a group has to start; to be called after each change of it.
+    fn touch(&mut self, ix: GroupIx) {
+        let head = self.head(ix).map(|(pick, submitted)| {
+            let queue = &self.queues[ix];
+            let single = queue.singles.last_key_value().map(|(_, submitted)| *submitted);
+            let array = queue.ready.last().and_then(|id| self.arrays.get(id)).map(|a| a.parent.submitted);
+            (pick.id(), submitted, single.max(array).unwrap_or(submitted))
+        });
+        let top = &mut self.tops[ix];
+        let entry = &mut self.shapes[top.shape];
+        match (top.head.is_some(), head.is_some()) {
+            (false, true) => entry.live += 1,
+            (true, false) => entry.live -= 1,
+            _ => {}
+        }
+        top.head = head;
+    }
+
+    /// Forgets groups that have nothing left, and how their starts went. Indexes of groups are good only until then.
+    pub fn tidy(&mut self, mono: Duration) {
+        for ix in 0..self.queues.len() {
+            let (queue, top) = (&self.queues[ix], &self.tops[ix]);
+            let empty = queue.singles.is_empty() && queue.n_arrays == 0 && top.blocked_until <= mono;
+            if !empty || self.index.get(&queue.group) != Some(&ix) {
+                continue;
+            }
+            self.index.remove(&queue.group);
+            self.free.push(ix);
+            let shape = top.shape;
+            self.shapes[shape].groups -= 1;
+            if self.shapes[shape].groups == 0 {
+                self.shape_index.remove(&self.shapes[shape].shape);
+                self.free_shapes.push(shape);
+            }
+        }
     }
 
     /// Notes that a task waits for others.
@@ -192,120 +239,65 @@ impl Pending {
         self.dependents.remove(&id).map(|set| set.into_iter().collect()).unwrap_or_default()
     }
 
-    /// The arrays that are not over.
-    #[must_use]
-    pub fn array(&self, parent: TaskId) -> Option<&Array> {
-        self.arrays.get(&parent)
-    }
-
-    /// The same, to change.
-    pub fn array_mut(&mut self, parent: TaskId) -> Option<&mut Array> {
-        self.arrays.get_mut(&parent)
-    }
-
-    /// All arrays that are not over.
-    pub fn arrays(&self) -> impl Iterator<Item = (&TaskId, &Array)> {
-        self.arrays.iter()
-    }
-
-    /// Takes an array out: it is over.
-    pub fn drop_array(&mut self, parent: TaskId) {
-        if let Some(array) = self.arrays.remove(&parent) {
-            self.queues[array.group].arrays.remove(&parent);
-        }
-    }
-
-    /// Stops an array: no child of it starts any more. Answers the children that wait with a document.
-    pub fn stop_array(&mut self, parent: TaskId) -> Vec<TaskId> {
-        let Some(array) = self.arrays.get_mut(&parent) else { return Vec::new() };
-        array.killed = true;
-        self.queues[array.group].arrays.remove(&parent);
-        array.waiting.iter().copied().collect()
-    }
-
-    /// A child of an array took (+1) or gave back (-1) room.
-    pub fn child_live(&mut self, parent: TaskId, delta: i32) {
-        if let Some(array) = self.arrays.get_mut(&parent) {
-            array.live = array.live.saturating_add_signed(delta);
-        }
-    }
-
-    /// Groups that have something to try now, best first by policy.
-    #[must_use]
-    pub fn order(&self, policy: &dyn Policy, now: Timestamp, mono: Duration) -> Order {
-        let standing = Standing::default();
-        let mut candidates = Vec::new();
-        let mut heads = Vec::new();
-        for (ix, queue) in self.queues.iter().enumerate() {
-            if queue.blocked_until.is_some_and(|until| mono < until) {
-                continue;
-            }
-            if let Some((pick, submitted)) = self.head(ix) {
-                candidates.push(Candidate {
-                    group: &queue.group,
-                    user: &standing,
-                    project: &standing,
-                    head: pick.id(),
-                    submitted,
-                    newest: submitted,
-                });
-                heads.push((ix, pick.id(), submitted));
-            }
-        }
-        let mut order = Order { heap: BinaryHeap::new(), ranks: policy.rank(&candidates, now) };
-        for (candidate, (ix, head, submitted)) in heads.into_iter().enumerate() {
-            order.push(Place { candidate, ix }, head, submitted);
-        }
-        order
-    }
-
     /// The oldest task of a group that may start.
     #[must_use]
     pub fn head(&self, ix: GroupIx) -> Option<(Pick, Timestamp)> {
         let queue = &self.queues[ix];
-        let single = queue
-            .singles
-            .iter()
-            .find(|(_, entry)| {
-                entry.parent.and_then(|p| self.arrays.get(&p)).is_none_or(|array| array.has_room())
-            })
-            .map(|(id, entry)| (Pick::Single(*id), entry.submitted));
-        let child = queue
-            .arrays
-            .iter()
-            .filter_map(|p| self.arrays.get(p))
-            .find(|a| a.has_room())
-            .map(|a| (Pick::Child { parent: a.parent.id, ordinal: a.next }, a.parent.submitted));
+        let single = queue.singles.first_key_value().map(|(id, at)| (Pick::Single(*id), *at));
+        // Ids of an array's children follow its own, so the first array has the lowest ones.
+        let child = queue.ready.first().and_then(|parent| self.arrays.get(parent)?.head());
         match (single, child) {
-            // A child that got a document while it waited is known twice: the one with the document counts.
             (Some(s), Some(c)) => Some(if s.0.id() <= c.0.id() { s } else { c }),
             (s, c) => s.or(c),
         }
+    }
+
+    /// The oldest task of a group that may start, and when it was submitted.
+    #[must_use]
+    pub fn oldest(&self, ix: GroupIx) -> Option<(TaskId, Timestamp)> {
+        self.tops[ix].head.map(|(head, submitted, _)| (head, submitted))
     }
 
     /// Takes the head of a group out; with it, its array's parent if it has one.
     pub fn pop(&mut self, ix: GroupIx) -> Option<(Pick, Option<TaskId>)> {
         let (pick, _) = self.head(ix)?;
         let parent = match pick {
+            Pick::Single(id) if self.queues[ix].singles.remove(&id).is_some() => self.strays.remove(&id),
             Pick::Single(id) => {
-                let parent = self.queues[ix].singles.remove(&id).and_then(|e| e.parent);
-                if let Some(array) = parent.and_then(|p| self.arrays.get_mut(&p)) {
+                let parent = self.queues[ix].ready.first().copied()?;
+                self.change_array(parent, |array| {
                     array.waiting.remove(&id);
-                }
-                parent
+                });
+                Some(parent)
             }
             Pick::Child { parent, .. } => {
-                if let Some(array) = self.arrays.get_mut(&parent) {
-                    array.next += 1;
-                    array.skip_made();
-                    if array.next >= array.count() {
-                        self.queues[ix].arrays.remove(&parent);
-                    }
-                }
+                self.change_array(parent, Array::advance);
                 Some(parent)
             }
         };
+        self.touch(ix);
         Some((pick, parent))
+    }
+
+    /// How many tasks of a group may start, with the oldest and the newest. Those of arrays at their limit are left out.
+    #[must_use]
+    pub fn extent(&self, ix: GroupIx) -> Extent {
+        let queue = &self.queues[ix];
+        let none = (TaskId(0), Timestamp(0));
+        let single = queue.singles.last_key_value().map(|(id, at)| (*id, *at));
+        let arrays = || queue.ready.iter().filter_map(|parent| self.arrays.get(parent));
+        Extent {
+            n: queue.singles.len() as u64 + arrays().map(Array::n_waiting).sum::<u64>(),
+            first: self.oldest(ix).unwrap_or(none),
+            last: single.max(arrays().filter_map(Array::last).max()).unwrap_or(none),
+        }
+    }
+
+    /// All tasks of a group that may start, and when they were submitted.
+    pub fn members(&self, ix: GroupIx) -> impl Iterator<Item = (TaskId, Timestamp)> {
+        let queue = &self.queues[ix];
+        let arrays = queue.ready.iter().filter_map(|parent| self.arrays.get(parent));
+        queue.singles.iter().map(|(id, at)| (*id, *at)).chain(arrays.flat_map(Array::members))
     }
 
     /// The group's description.
@@ -314,90 +306,86 @@ impl Pending {
         &self.queues[ix].group
     }
 
+    /// Whose accounts a group is on.
+    #[must_use]
+    pub fn who(&self, ix: GroupIx) -> Who {
+        self.tops[ix].who
+    }
+
     /// The group of a task that is or was queued.
     #[must_use]
     pub fn group_of(&self, task: &Task) -> Option<GroupIx> {
         self.index.get(&Group::of(&task.spec)).copied()
     }
 
+    /// The groups that have something to start, also those that are left alone for a while.
+    pub fn groups(&self) -> impl Iterator<Item = GroupIx> {
+        self.tops.iter().enumerate().filter(|(_, top)| top.head.is_some()).map(|(ix, _)| ix)
+    }
+
+    /// Whether something could start if there were room.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.shapes.iter().any(|entry| entry.live > 0)
+    }
+
+    /// The shapes of groups that have something to start.
+    pub fn shapes(&self) -> impl Iterator<Item = (ShapeIx, &Shape)> {
+        self.shapes.iter().enumerate().filter(|(_, e)| e.live > 0).map(|(ix, e)| (ix, &e.shape))
+    }
+
+    /// The shape of a group.
+    #[must_use]
+    pub fn shape_ix(&self, ix: GroupIx) -> ShapeIx {
+        self.tops[ix].shape
+    }
+
+    /// Notes why nothing of a shape finds room now; `None` when it does.
+    pub fn set_no_room(&mut self, shape: ShapeIx, no_room: Option<NoRoom>) {
+        self.shapes[shape].no_room = no_room;
+    }
+
+    /// Why nothing of a shape found room when it was last tried.
+    #[must_use]
+    pub fn no_room(&self, shape: ShapeIx) -> Option<&NoRoom> {
+        self.shapes[shape].no_room.as_ref()
+    }
+
     /// Leaves a group alone for a while, longer each time, because a start of it failed.
     pub fn back_off(&mut self, ix: GroupIx, mono: Duration) {
         let queue = &mut self.queues[ix];
         queue.backoff = (queue.backoff * 2).clamp(Duration::from_millis(500), Duration::from_secs(30));
-        queue.blocked_until = Some(mono + queue.backoff);
+        self.tops[ix].blocked_until = mono + queue.backoff;
     }
 
     /// A start of this group went well.
     pub fn went_well(&mut self, ix: GroupIx) {
         self.queues[ix].backoff = Duration::ZERO;
-        self.queues[ix].blocked_until = None;
+        self.tops[ix].blocked_until = Duration::ZERO;
     }
 
     /// When the next group that was left alone may be tried again.
     #[must_use]
     pub fn next_unblock(&self, mono: Duration) -> Option<Duration> {
-        self.queues
-            .iter()
-            .filter(|q| !q.singles.is_empty() || !q.arrays.is_empty())
-            .filter_map(|q| q.blocked_until)
-            .filter(|until| *until > mono)
-            .min()
+        let blocked = self.tops.iter().filter(|top| top.head.is_some() && top.blocked_until > mono);
+        blocked.map(|top| top.blocked_until).min()
     }
 
-    /// Notes why a group's head could not be placed; `true` when this is news.
-    pub fn set_why(&mut self, ix: GroupIx, why: Option<Reason>) -> bool {
-        let queue = &mut self.queues[ix];
-        if queue.why == why {
-            return false;
-        }
-        queue.why = why;
-        true
-    }
-}
-
-/// Heads of groups, best first.
-#[derive(Debug)]
-pub struct Order {
-    heap: BinaryHeap<Reverse<(Rank, TaskId, Place)>>,
-    ranks: Ranks,
-}
-
-/// A group among the candidates of a pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    candidate: usize,
-    /// The group.
-    pub ix: GroupIx,
-}
-
-impl Order {
-    /// The best group.
-    pub fn pop(&mut self) -> Option<Place> {
-        self.heap.pop().map(|Reverse((_, _, place))| place)
+    /// Whether a group is left alone now.
+    #[must_use]
+    pub fn is_blocked(&self, ix: GroupIx, mono: Duration) -> bool {
+        mono < self.tops[ix].blocked_until
     }
 
-    /// Puts a group back with its new head.
-    pub fn push(&mut self, place: Place, head: TaskId, submitted: Timestamp) {
-        let rank = Rank(self.ranks.of(place.candidate, submitted));
-        self.heap.push(Reverse((rank, head, place)));
+    /// Notes why this group waits, beyond what its shape says.
+    pub fn set_why(&mut self, ix: GroupIx, why: Option<Reason>) {
+        self.queues[ix].why = why;
     }
-}
 
-/// A rank with a total order.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Rank(f64);
-
-impl Eq for Rank {}
-
-impl PartialOrd for Rank {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Rank {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.total_cmp(&other.0)
+    /// Why this group waits, beyond what its shape says.
+    #[must_use]
+    pub fn why(&self, ix: GroupIx) -> Option<&Reason> {
+        self.queues[ix].why.as_ref()
     }
 }
 

@@ -4,17 +4,23 @@
 //! read again from the store, and is whenever it takes the lead or an answer of the store was lost.
 
 mod arrays;
+mod board;
+mod books;
 mod feed;
 mod pass;
 mod starts;
 
+use crate::accounts::Accounts;
 use crate::capacity::Capacity;
 use crate::flaw::{self, Flaw};
 use crate::lease::Tenure;
 use crate::pace::Pace;
-use crate::pending::Pending;
+use crate::pending::{GroupIx, Pending};
+use crate::plan::Turns;
 use crate::signal::Signal;
 use crate::world::World;
+use board::BoardTold;
+use books::BooksRead;
 use futures::future::select;
 use god_core::executor::{Abandon, StartError, Started};
 use god_core::ids::TaskId;
@@ -47,6 +53,14 @@ struct State {
     seq: Seq,
     pending: Pending,
     capacity: Capacity,
+    /// Quotas and standings.
+    accounts: Accounts,
+    /// Who is next out of order.
+    turns: Turns,
+    /// Groups whose quota is used up, as far as was seen.
+    doomed: BTreeSet<GroupIx>,
+    books: BooksRead,
+    told: BoardTold,
     /// Claimed tasks not yet seen running, with the time of the last call that should have started them.
     starting: BTreeMap<TaskId, Starting>,
     /// Claimed tasks to hand to their executor, in order.
@@ -146,8 +160,10 @@ impl<'a> Scheduler<'a> {
         self.refresh_nodes(s, inflight).await;
         self.reconcile(s, inflight).await?;
         self.settle_arrays(s, inflight).await?;
+        self.refresh_books(s, inflight).await?;
         let more = if s.maintenance { false } else { self.pass(s, inflight).await? };
         self.launch(s, inflight);
+        self.tell(s);
         self.pin(s, inflight).await;
         if !more {
             self.wait(s, inflight).await;
@@ -171,7 +187,8 @@ impl<'a> Scheduler<'a> {
         if let Some(at) = s.pending.next_unblock(mono) {
             until = until.min(at);
         }
-        if let Some(at) = self.next_restart(s) {
+        let due = [self.next_restart(s), Self::books_due(s), s.told.due(s.pending.is_waiting())];
+        for at in due.into_iter().flatten() {
             until = until.min(at);
         }
         let span = until.saturating_sub(mono).max(Duration::from_millis(1));

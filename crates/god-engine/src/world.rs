@@ -5,7 +5,7 @@ use god_core::executor::Executor;
 use god_core::ids::{ExecutorName, Holder, OpId};
 use god_core::policy::Policy;
 use god_core::store::Store;
-use god_core::units::{Seconds, Timestamp};
+use god_core::units::{Bytes, Seconds, Timestamp};
 use god_core::watcher::WatcherPlugin;
 use std::fmt;
 use std::sync::Arc;
@@ -81,6 +81,14 @@ pub struct Settings {
     pub busy_pace: Duration,
     /// While many tasks start, how long a start may stay unwritten in the hope of its end.
     pub start_hold: Duration,
+    /// Days that usage counts, today among them.
+    pub usage_days: u32,
+    /// Most that the job directories of one user may hold.
+    pub disk_quota: Option<Bytes>,
+    /// How long the best task that does not fit waits before room is kept for it.
+    pub keep_after: Duration,
+    /// How long a task waits before it is tried out of order now and then.
+    pub overdue_after: Duration,
     /// Ports to give to tasks.
     pub ports: std::ops::Range<u16>,
 }
@@ -101,6 +109,10 @@ impl Default for Settings {
             short_run: Duration::from_millis(250),
             busy_pace: Duration::from_millis(25),
             start_hold: Duration::from_millis(50),
+            usage_days: 30,
+            disk_quota: None,
+            keep_after: Duration::from_secs(60),
+            overdue_after: Duration::from_secs(3600),
             ports: 10_000..11_000,
         }
     }

@@ -28,7 +28,15 @@ fn used(seconds: f64, cores: u64, ram: u64) -> Used {
 }
 
 fn group(one: &One) -> Group {
-    let shape = Shape { cores: 1, ram: 1, gpus: 0, executor: String::new(), labels: Vec::new(), ports: 0 };
+    let shape = Shape {
+        cores: 1,
+        ram: 1,
+        gpus: 0,
+        executor: String::new(),
+        labels: Vec::new(),
+        ports: 0,
+        time_limit: None,
+    };
     Group { owner: UserId::new(one.user), project: ProjectId::new(one.project), shape }
 }
 

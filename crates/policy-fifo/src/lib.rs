@@ -29,7 +29,15 @@ mod tests {
     use god_core::policy::Standing;
 
     fn group(owner: &str, cores: u32) -> Group {
-        let shape = Shape { cores, ram: 1, gpus: 0, executor: String::new(), labels: Vec::new(), ports: 0 };
+        let shape = Shape {
+            cores,
+            ram: 1,
+            gpus: 0,
+            executor: String::new(),
+            labels: Vec::new(),
+            ports: 0,
+            time_limit: None,
+        };
         Group { owner: UserId::new(owner), project: ProjectId::new("default"), shape }
     }
 

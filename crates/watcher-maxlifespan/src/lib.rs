@@ -30,7 +30,11 @@ impl WatcherPlugin for MaxLifespan {
     fn can_run(&self, task: &Task, elapsed: Seconds) -> Verdict {
         let Some(limit) = task.spec.time_limit else { return Verdict::GoOn };
         let spare = SPARE_SECONDS.saturating_add(limit.0 / SPARE_PART);
-        if elapsed.0 > limit.0.saturating_add(spare) { Verdict::End(REASON.to_owned()) } else { Verdict::GoOn }
+        if elapsed.0 > limit.0.saturating_add(spare) {
+            Verdict::End(REASON.to_owned())
+        } else {
+            Verdict::GoOn
+        }
     }
 }
 

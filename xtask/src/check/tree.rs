@@ -21,8 +21,12 @@ const MUST_EXIST: &[&str] = &[
 const FORBIDDEN_WORDS: &[&str] = &[concat!("to", "do!"), concat!("db", "g!")];
 
 /// Kinds of plugins and the folder of their pages.
-const PAGES: &[(&str, &str)] =
-    &[("executor-", "docs/executors"), ("auth-", "docs/auth"), ("policy-", "docs/policies"), ("watcher-", "docs/watchers")];
+const PAGES: &[(&str, &str)] = &[
+    ("executor-", "docs/executors"),
+    ("auth-", "docs/auth"),
+    ("policy-", "docs/policies"),
+    ("watcher-", "docs/watchers"),
+];
 
 /// Each file that a reader of the tree is promised and that is not there.
 pub fn missing_files(root: &Path) -> Vec<String> {

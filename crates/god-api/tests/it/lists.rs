@@ -1,6 +1,7 @@
 //! Reading tasks.
 
 use crate::world::{world, world_with};
+use god_core::board::{Board, Line};
 use god_core::group::Group;
 use god_core::reason::{Code, Reason};
 use god_core::store::Store;
@@ -137,10 +138,12 @@ async fn what_the_scheduler_says_is_shown() {
     let key = Group::of(&world.task(id).await.spec).key();
     let text = "1 core fits nowhere".to_owned();
     let reason = Reason::new(Code::Resources, text.clone()).with("cores", 1);
-    let published = serde_json::to_string(&reason).expect("plain data");
-    world.store.pin(vec![(format!("why/{key}"), Some(published))]).await.expect("pinned");
+    let line = Line { why: Some(0), knots: vec![(id.0, 3)] };
+    let board = Board { reasons: vec![reason], groups: [(key.clone(), line)].into(), ..Board::default() };
+    let published = serde_json::to_string(&board).expect("plain data");
+    world.store.pin(vec![(Board::pin_of(&key), Some(published))]).await.expect("pinned");
     let doc = world.get("bob", &format!("/task/{id}")).await.ok();
-    assert_eq!(doc["status"]["why"], json!({"code": "resources", "numbers": {"cores": 1}, "position": null}));
+    assert_eq!(doc["status"]["why"], json!({"code": "resources", "numbers": {"cores": 1}, "position": 3}));
     assert_eq!(doc["status"]["secondary"], "rejected by scheduler");
     assert_eq!(doc["status"]["reason"], json!(text));
     assert_eq!(world.get("bob", "/task/active").await.ok()[0]["status"], doc["status"]);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::accounts::Accounts;
 use crate::testing::{claimed, node, spec, task};
 use god_core::group::Group;
 use god_core::spec::TaskSpec;
@@ -21,8 +22,20 @@ fn shape(cores: u32, ram: u32) -> Shape {
     Group::of(&TaskSpec { cores: Cores(cores), ram, ..spec() }).shape
 }
 
+fn find(capacity: &Capacity, shape: &Shape) -> Result<(ExecutorName, NodeName), NoRoom> {
+    capacity.find(shape, None, Duration::ZERO)
+}
+
+fn who() -> Who {
+    Accounts::default().who(&Group::of(&spec()))
+}
+
+fn take(capacity: &mut Capacity, task: &Task, mono: Duration) {
+    capacity.take(task, who(), mono);
+}
+
 fn found(capacity: &Capacity, shape: &Shape) -> String {
-    match capacity.find(shape) {
+    match find(capacity, shape) {
         Ok((_, node)) => node.to_string(),
         Err(no) => no.reason(shape).text,
     }
@@ -37,7 +50,7 @@ fn live(id: u64, cores: u32, node: &str, ports: &[u16]) -> Task {
 fn the_node_with_the_most_free_cores_is_taken() {
     let mut capacity = ledger(vec![node("a", 4, 8, &[]), node("b", 6, 8, &[])]);
     assert_eq!(found(&capacity, &shape(1, 1)), "b");
-    capacity.take(&live(1, 3, "b", &[]), Duration::ZERO);
+    take(&mut capacity, &live(1, 3, "b", &[]), Duration::ZERO);
     assert_eq!(found(&capacity, &shape(1, 1)), "a");
     assert_eq!(found(&capacity, &shape(4, 8)), "a");
 }
@@ -50,7 +63,7 @@ fn labels_must_all_be_there() {
         |labels: &[&str]| Shape { labels: labels.iter().map(|l| (*l).to_owned()).collect(), ..shape(1, 1) };
     assert_eq!(found(&capacity, &labelled(&["disk==ssd", "os==linux"])), "b");
     let none = labelled(&["disk==tape"]);
-    assert_eq!(capacity.find(&none), Err(NoRoom::NoLabels(none.labels.clone())));
+    assert_eq!(find(&capacity, &none), Err(NoRoom::NoLabels(none.labels.clone())));
     assert_eq!(found(&capacity, &none), "No node has the labels disk==tape");
 }
 
@@ -58,17 +71,17 @@ fn labels_must_all_be_there() {
 fn larger_than_every_node_is_not_busy() {
     let capacity = ledger(vec![node("a", 4, 8, &[])]);
     assert!(
-        matches!(capacity.find(&shape(5, 1)), Err(NoRoom::TooLarge { largest }) if largest.cores == Cores(4))
+        matches!(find(&capacity, &shape(5, 1)), Err(NoRoom::TooLarge { largest }) if largest.cores == Cores(4))
     );
     assert_eq!(found(&capacity, &shape(1, 9)), "Needs 1 core, 9 GB; the largest node has 4 cores, 8 GiB");
-    assert!(matches!(capacity.find(&Shape { gpus: 1, ..shape(1, 1) }), Err(NoRoom::TooLarge { .. })));
+    assert!(matches!(find(&capacity, &Shape { gpus: 1, ..shape(1, 1) }), Err(NoRoom::TooLarge { .. })));
 }
 
 #[test]
 fn busy_is_said_with_what_is_free() {
     let mut capacity = ledger(vec![node("a", 4, 8, &[]), node("b", 4, 8, &[])]);
-    capacity.take(&live(1, 3, "a", &[]), Duration::ZERO);
-    capacity.take(&live(2, 2, "b", &[]), Duration::ZERO);
+    take(&mut capacity, &live(1, 3, "a", &[]), Duration::ZERO);
+    take(&mut capacity, &live(2, 2, "b", &[]), Duration::ZERO);
     assert_eq!(
         found(&capacity, &shape(3, 1)),
         "Not enough resources available: needs 3 cores, 1 GB; free on one node are 2 cores, 7 GiB"
@@ -79,16 +92,16 @@ fn busy_is_said_with_what_is_free() {
 fn a_node_of_another_build_does_not_make_a_busy_one_too_small() {
     let mut capacity = ledger(vec![node("cores", 16, 4, &[]), node("memory", 4, 64, &[])]);
     let task = claimed(&task(1, TaskSpec { cores: Cores(4), ram: 32, ..spec() }), "memory", &[]);
-    capacity.take(&task, Duration::ZERO);
-    assert!(matches!(capacity.find(&shape(4, 32)), Err(NoRoom::Busy { .. })));
-    assert!(matches!(capacity.find(&shape(5, 32)), Err(NoRoom::TooLarge { .. })));
+    take(&mut capacity, &task, Duration::ZERO);
+    assert!(matches!(find(&capacity, &shape(4, 32)), Err(NoRoom::Busy { .. })));
+    assert!(matches!(find(&capacity, &shape(5, 32)), Err(NoRoom::TooLarge { .. })));
 }
 
 #[test]
 fn a_limit_of_tasks_holds_though_there_is_room() {
     let mut capacity = ledger(vec![Node { max_tasks: Some(1), ..node("a", 4, 8, &[]) }]);
-    capacity.take(&live(1, 1, "a", &[]), Duration::ZERO);
-    assert!(matches!(capacity.find(&shape(1, 1)), Err(NoRoom::Busy { .. })));
+    take(&mut capacity, &live(1, 1, "a", &[]), Duration::ZERO);
+    assert!(matches!(find(&capacity, &shape(1, 1)), Err(NoRoom::Busy { .. })));
     capacity.give(TaskId(1), LONG, SHORT).expect("it was live");
     assert_eq!(found(&capacity, &shape(1, 1)), "a");
 }
@@ -101,10 +114,10 @@ fn executors_are_told_apart() {
     capacity.set_nodes(&local(), vec![node("here", 1, 1, &[])]);
     assert_eq!(found(&capacity, &on("")), "here");
     assert_eq!(found(&capacity, &on("local:queue")), "here");
-    assert_eq!(capacity.find(&on("docker")), Err(NoRoom::NoNodes("docker".into())));
-    assert_eq!(capacity.find(&on("slurm")), Err(NoRoom::UnknownExecutor("slurm".into())));
+    assert_eq!(find(&capacity, &on("docker")), Err(NoRoom::NoNodes("docker".into())));
+    assert_eq!(find(&capacity, &on("slurm")), Err(NoRoom::UnknownExecutor("slurm".into())));
     capacity.set_nodes(&local(), Vec::new());
-    assert_eq!(capacity.find(&on("local")), Err(NoRoom::NoNodes("local".into())));
+    assert_eq!(find(&capacity, &on("local")), Err(NoRoom::NoNodes("local".into())));
 }
 
 #[test]
@@ -112,12 +125,12 @@ fn a_port_has_one_task_at_a_time() {
     let mut capacity = ledger(vec![node("a", 8, 8, &[])]);
     let ports = |n| Shape { ports: n, ..shape(1, 1) };
     assert_eq!(capacity.free_ports(2), [10, 11]);
-    capacity.take(&live(1, 1, "a", &[10, 12]), Duration::ZERO);
+    take(&mut capacity, &live(1, 1, "a", &[10, 12]), Duration::ZERO);
     assert_eq!(capacity.free_ports(3), [11]);
     assert_eq!(found(&capacity, &ports(1)), "a");
-    assert_eq!(capacity.find(&ports(2)), Err(NoRoom::NoPorts));
+    assert_eq!(find(&capacity, &ports(2)), Err(NoRoom::NoPorts));
     // A port of an older range takes none of this one.
-    capacity.take(&live(2, 1, "a", &[9]), Duration::ZERO);
+    take(&mut capacity, &live(2, 1, "a", &[9]), Duration::ZERO);
     assert_eq!(found(&capacity, &ports(1)), "a");
     capacity.give(TaskId(1), LONG, SHORT).expect("it was live");
     assert_eq!(capacity.free_ports(9), [10, 11, 12]);
@@ -130,21 +143,21 @@ fn starts_are_granted_ahead_only_where_runs_are_short() {
     let mut mono = Duration::from_secs(1);
     capacity.tune(mono);
     for id in 1..40 {
-        capacity.take(&live(id, 1, "a", &[]), mono);
+        take(&mut capacity, &live(id, 1, "a", &[]), mono);
         mono += LONG;
         capacity.give(TaskId(id), mono, SHORT).expect("it was live");
         capacity.tune(mono);
     }
     assert_eq!(ahead(&capacity), 0, "long runs are never granted ahead");
     for id in 40..60 {
-        capacity.take(&live(id, 1, "a", &[]), mono);
+        take(&mut capacity, &live(id, 1, "a", &[]), mono);
         capacity.give(TaskId(id), mono, SHORT).expect("it was live");
     }
     mono += MEASURE;
     capacity.tune(mono);
     assert_eq!(ahead(&capacity), 4, "as many as the node can queue");
-    capacity.take(&live(60, 1, "a", &[]), mono);
-    assert!(capacity.find(&shape(1, 1)).is_ok(), "one more than it has room for");
+    take(&mut capacity, &live(60, 1, "a", &[]), mono);
+    assert!(find(&capacity, &shape(1, 1)).is_ok(), "one more than it has room for");
     for _ in 0..4 {
         mono += MEASURE;
         capacity.tune(mono);
@@ -156,7 +169,7 @@ fn starts_are_granted_ahead_only_where_runs_are_short() {
 fn news_of_a_node_does_not_take_back_what_was_granted() {
     let mut capacity = ledger(vec![node("a", 1, 1, &[])]);
     for id in 1..9 {
-        capacity.take(&live(id, 1, "a", &[]), Duration::ZERO);
+        take(&mut capacity, &live(id, 1, "a", &[]), Duration::ZERO);
         capacity.give(TaskId(id), Duration::ZERO, SHORT).expect("it was live");
     }
     capacity.tune(MEASURE);
@@ -169,8 +182,8 @@ fn news_of_a_node_does_not_take_back_what_was_granted() {
 fn booking_twice_is_booking_once() {
     let mut capacity = ledger(vec![node("a", 4, 8, &[])]);
     let task = live(1, 2, "a", &[10]);
-    capacity.take(&task, Duration::ZERO);
-    capacity.take(&task, LONG);
+    take(&mut capacity, &task, Duration::ZERO);
+    take(&mut capacity, &task, LONG);
     assert_eq!((found(&capacity, &shape(2, 1)).as_str(), capacity.n_live()), ("a", 1));
     assert!(
         capacity.give(TaskId(1), LONG, SHORT).is_some() && capacity.give(TaskId(1), LONG, SHORT).is_none()
@@ -209,7 +222,7 @@ proptest! {
             match step {
                 Step::Take { id, cores, node, ports } => {
                     let task = live(id, cores, ["a", "b", "c", "gone"][node], &ports);
-                    capacity.take(&task, Duration::ZERO);
+                    take(&mut capacity, &task, Duration::ZERO);
                     model.entry(id).or_insert(task);
                 }
                 Step::Give(id) => {

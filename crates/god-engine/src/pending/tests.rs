@@ -1,24 +1,47 @@
 use super::*;
 use crate::testing::{Fifo, claimed, parent, spec, task};
+use god_core::policy::{Candidate, Policy, Ranks};
 use god_core::spec::TaskSpec;
 use god_core::state::Ask;
 use god_core::units::Cores;
 
 const NOW: Timestamp = Timestamp(5000);
 
+fn add(pending: &mut Pending, task: Task, made: Vec<Range<u64>>) {
+    pending.add(task, made, &mut accounts());
+}
+
+/// Nobody but one user in one project.
+fn accounts() -> Accounts {
+    let mut accounts = Accounts::default();
+    accounts.who(&Group::of(&spec()));
+    accounts
+}
+
+fn ranked(pending: &Pending, policy: &dyn Policy, mono: Duration) -> Ranked {
+    pending.ranked(policy, &accounts(), NOW, Some(mono))
+}
+
+/// Heads of groups, best first.
+fn heads(pending: &Pending, policy: &dyn Policy, mono: Duration) -> Vec<u64> {
+    let ranked = ranked(pending, policy, mono);
+    let mut order = Order::new(&ranked, pending, |_| true);
+    let places = std::iter::from_fn(|| order.pop());
+    places.filter_map(|place| pending.head(place.ix)).map(|(pick, _)| pick.id().0).collect()
+}
+
 /// What starts, in order, when all that waits is started at once.
 fn drain(pending: &mut Pending) -> Vec<u64> {
     let mut ids = Vec::new();
-    let mut order = pending.order(&Fifo, NOW, Duration::ZERO);
+    let ranked = ranked(pending, &Fifo, Duration::ZERO);
+    let mut order = Order::new(&ranked, pending, |_| true);
     while let Some(place) = order.pop() {
         let Some((pick, parent)) = pending.pop(place.ix) else { continue };
         ids.push(pick.id().0);
         if let Some(parent) = parent {
             pending.child_live(parent, 1);
         }
-        if let Some((pick, submitted)) = pending.head(place.ix) {
-            order.push(place, pick.id(), submitted);
-        }
+        order.push(place, pending);
     }
     ids
 }
@@ -36,11 +59,11 @@ fn waiting_child(parent: &Task, ordinal: u64) -> Task {
 fn singles_and_children_start_by_id_across_groups() {
     let mut pending = Pending::default();
     for id in [9, 2] {
-        pending.add(task(id, spec()), Vec::new());
+        add(&mut pending, task(id, spec()), Vec::new());
     }
-    pending.add(wide(8), Vec::new());
-    pending.add(parent(3, "1:3"), Vec::new());
-    pending.add(wide(1), Vec::new());
+    add(&mut pending, wide(8), Vec::new());
+    add(&mut pending, parent(3, "1:3"), Vec::new());
+    add(&mut pending, wide(1), Vec::new());
     assert_eq!(drain(&mut pending), [1, 2, 4, 5, 6, 8, 9]);
     assert_eq!(drain(&mut pending), [0; 0]);
 }
@@ -59,26 +82,23 @@ fn a_better_rank_goes_before_a_lower_id() {
         }
     }
     let mut pending = Pending::default();
-    pending.add(task(1, spec()), Vec::new());
-    pending.add(wide(2), Vec::new());
-    let mut order = pending.order(&WideFirst, NOW, Duration::ZERO);
-    let heads: Vec<_> =
-        std::iter::from_fn(|| order.pop()).filter_map(|place| pending.head(place.ix)).collect();
-    assert_eq!(heads.iter().map(|(pick, _)| pick.id().0).collect::<Vec<_>>(), [2, 1]);
+    add(&mut pending, task(1, spec()), Vec::new());
+    add(&mut pending, wide(2), Vec::new());
+    assert_eq!(heads(&pending, &WideFirst, Duration::ZERO), [2, 1]);
 }
 
 #[test]
 fn an_array_keeps_to_its_limit() {
     let mut pending = Pending::default();
-    pending.add(parent(3, "1:5%2"), Vec::new());
-    pending.add(task(20, spec()), Vec::new());
+    add(&mut pending, parent(3, "1:5%2"), Vec::new());
+    add(&mut pending, task(20, spec()), Vec::new());
     assert_eq!(drain(&mut pending), [4, 5, 20], "what is not of the array goes on");
     pending.child_live(TaskId(3), -1);
     assert_eq!(drain(&mut pending), [6]);
     // A child that was put back counts like any other.
     let again = claimed(&parent(3, "1:5%2").child(0).expect("the first"), "n", &[]);
     let again = again.after(&god_core::Event::Returned { why: None }, NOW).expect("put back");
-    pending.add(again, Vec::new());
+    add(&mut pending, again, Vec::new());
     assert_eq!(drain(&mut pending), [0; 0]);
     pending.child_live(TaskId(3), -2);
     assert_eq!(drain(&mut pending), [4, 7]);
@@ -87,10 +107,10 @@ fn an_array_keeps_to_its_limit() {
 #[test]
 fn children_with_a_document_are_not_made_again() {
     let mut pending = Pending::default();
-    pending.add(parent(10, "1:8"), vec![0..2, 3..4, 6..8]);
+    add(&mut pending, parent(10, "1:8"), vec![0..2, 3..4, 6..8]);
     assert_eq!(drain(&mut pending), [13, 15, 16]);
     let mut pending = Pending::default();
-    pending.add(parent(10, "1:2"), std::iter::once(0..2).collect());
+    add(&mut pending, parent(10, "1:2"), std::iter::once(0..2).collect());
     assert_eq!(drain(&mut pending), [0; 0]);
 }
 
@@ -98,9 +118,9 @@ fn children_with_a_document_are_not_made_again() {
 fn a_child_that_got_a_document_while_it_waited_starts_from_its_document() {
     let mut pending = Pending::default();
     let array = parent(10, "1:3");
-    pending.add(array.clone(), Vec::new());
+    add(&mut pending, array.clone(), Vec::new());
     let child = waiting_child(&array, 0);
-    pending.add(child.clone(), Vec::new());
+    add(&mut pending, child.clone(), Vec::new());
     let ix = pending.group_of(&child).expect("queued");
     assert_eq!(pending.pop(ix), Some((Pick::Single(child.id), Some(TaskId(10)))));
     // Known twice: the second time it is of the array, and whoever places it sees that it has its room already.
@@ -112,17 +132,17 @@ fn a_child_that_got_a_document_while_it_waited_starts_from_its_document() {
 fn nothing_of_an_array_whose_end_is_wanted_starts() {
     let array = parent(10, "1:3");
     let mut pending = Pending::default();
-    pending.add(array.clone(), Vec::new());
+    add(&mut pending, array.clone(), Vec::new());
     let child = waiting_child(&array, 1);
-    pending.add(child.clone(), Vec::new());
+    add(&mut pending, child.clone(), Vec::new());
     assert_eq!(pending.stop_array(TaskId(10)), [child.id]);
     assert_eq!(drain(&mut pending), [0; 0]);
 
     let gathering = array.after(&god_core::Event::Unfolded, NOW).expect("unfolded");
     let killed = gathering.asked(Ask::Kill, None, NOW).expect("wanted");
     let mut pending = Pending::default();
-    pending.add(gathering, Vec::new());
-    pending.add(killed, Vec::new());
+    add(&mut pending, gathering, Vec::new());
+    add(&mut pending, killed, Vec::new());
     assert_eq!(drain(&mut pending), [0; 0]);
     assert!(pending.array(TaskId(10)).is_some_and(|a| a.killed));
 }
@@ -132,8 +152,8 @@ fn an_older_copy_of_a_parent_does_not_replace_a_newer_one() {
     let old = parent(10, "1:3");
     let new = old.after(&god_core::Event::Unfolded, NOW).expect("unfolded");
     let mut pending = Pending::default();
-    pending.add(new.clone(), Vec::new());
-    pending.add(old, Vec::new());
+    add(&mut pending, new.clone(), Vec::new());
+    add(&mut pending, old, Vec::new());
     assert_eq!(pending.array(TaskId(10)).map(|a| a.parent.rev), Some(new.rev));
 }
 
@@ -141,13 +161,10 @@ fn an_older_copy_of_a_parent_does_not_replace_a_newer_one() {
 fn a_group_whose_start_failed_is_left_alone_longer_each_time() {
     let mut pending = Pending::default();
     let first = task(1, spec());
-    pending.add(first.clone(), Vec::new());
-    pending.add(wide(2), Vec::new());
+    add(&mut pending, first.clone(), Vec::new());
+    add(&mut pending, wide(2), Vec::new());
     let ix = pending.group_of(&first).expect("queued");
-    let best = |pending: &Pending, mono: Duration| {
-        let mut order = pending.order(&Fifo, NOW, mono);
-        order.pop().and_then(|place| pending.head(place.ix)).map(|(pick, _)| pick.id().0)
-    };
+    let best = |pending: &Pending, mono| heads(pending, &Fifo, mono).first().copied();
     let mut mono = Duration::ZERO;
     let mut spans = Vec::new();
     for _ in 0..9 {
@@ -177,12 +194,45 @@ fn a_task_is_released_by_each_of_those_it_waits_for() {
 }
 
 #[test]
-fn a_reason_is_news_once() {
+fn groups_that_have_nothing_left_are_forgotten() {
     let mut pending = Pending::default();
-    let first = task(1, spec());
-    pending.add(first.clone(), Vec::new());
-    let ix = pending.group_of(&first).expect("queued");
-    let why = Some(god_core::reason::Reason::new(god_core::reason::Code::Resources, "full"));
-    assert!(pending.set_why(ix, why.clone()) && !pending.set_why(ix, why));
-    assert!(pending.set_why(ix, None) && !pending.set_why(ix, None));
+    let (first, second) = (task(1, spec()), wide(2));
+    add(&mut pending, first.clone(), Vec::new());
+    add(&mut pending, second.clone(), Vec::new());
+    add(&mut pending, parent(10, "1:2"), Vec::new());
+    pending.tidy(Duration::ZERO);
+    assert_eq!(pending.groups().count(), 2);
+    assert_eq!(drain(&mut pending), [1, 2, 11, 12]);
+    let failed = pending.group_of(&first).expect("queued");
+    pending.tidy(Duration::ZERO);
+    assert!(pending.group_of(&second).is_none(), "it has nothing left");
+    assert_eq!(pending.group_of(&first), Some(failed), "its array is not over");
+    pending.drop_array(TaskId(10));
+    pending.back_off(failed, Duration::ZERO);
+    pending.tidy(Duration::ZERO);
+    assert!(pending.group_of(&first).is_some(), "it is remembered how its start went");
+    pending.tidy(Duration::from_secs(1));
+    assert!(pending.group_of(&first).is_none() && pending.shapes().count() == 0);
+    // Places of forgotten groups are used again.
+    let other = task(3, TaskSpec { cores: Cores(3), ..spec() });
+    add(&mut pending, other.clone(), Vec::new());
+    assert!(pending.group_of(&other).is_some_and(|ix| ix < 2));
+    assert_eq!(drain(&mut pending), [3]);
+}
+
+#[test]
+fn a_full_array_costs_nothing_and_comes_back_when_it_has_room() {
+    let mut pending = Pending::default();
+    for n in 0..3 {
+        add(&mut pending, parent(10 + 10 * n, "1:5%1"), Vec::new());
+    }
+    let ix = pending.group_of(&parent(10, "1:5%1")).expect("queued");
+    assert_eq!((pending.extent(ix).n, pending.members(ix).count()), (15, 15));
+    assert_eq!(drain(&mut pending), [11, 21, 31]);
+    assert_eq!((pending.queues[ix].ready.len(), pending.is_waiting()), (0, false));
+    pending.child_live(TaskId(20), -1);
+    assert_eq!((pending.queues[ix].ready.len(), pending.extent(ix).n), (1, 4));
+    let ids = |extent: Extent| (extent.first.0.0, extent.last.0.0);
+    assert_eq!(ids(pending.extent(ix)), (22, 25));
+    assert_eq!(drain(&mut pending), [22]);
 }

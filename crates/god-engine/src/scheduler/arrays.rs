@@ -121,9 +121,7 @@ impl Scheduler<'_> {
             };
             inflight.drive(moves::commit_decided(self.world, Some(&s.lease), tasks, decide)).await?;
             for id in page {
-                if let Some(array) = s.pending.array_mut(parent.id) {
-                    array.waiting.remove(id);
-                }
+                s.pending.child_gone(parent.id, *id);
             }
         }
         Ok(())

@@ -1,10 +1,15 @@
 //! What the scheduler hears: everything at the start, then the sequence of changes.
 
+use super::board::BoardTold;
+use super::books::BooksRead;
 use super::starts::Starting;
 use super::{Inflight, Scheduler, State};
+use crate::accounts::Accounts;
 use crate::capacity::Capacity;
 use crate::pace::Pace;
 use crate::pending::Pending;
+use crate::plan::Turns;
+use god_core::group::Group;
 use god_core::ids::TaskId;
 use god_core::reason::{Code, Reason};
 use god_core::spec::AfterPolicy;
@@ -31,6 +36,11 @@ impl Scheduler<'_> {
             seq: store.head().await?,
             pending: Pending::default(),
             capacity: Capacity::new(names, self.world.settings.ports.clone()),
+            accounts: Accounts::new(self.world.settings.disk_quota, self.world.settings.usage_days),
+            turns: Turns::default(),
+            doomed: BTreeSet::new(),
+            books: BooksRead::default(),
+            told: BoardTold::default(),
             starting: BTreeMap::new(),
             to_start: BTreeMap::new(),
             nodes_at: None,
@@ -76,6 +86,7 @@ impl Scheduler<'_> {
             let Some(last) = notes.last() else { return Ok(()) };
             let full = notes.len() >= 4 * PAGE;
             s.seq = last.seq;
+            s.told.news();
             s.pace.moved(notes.len(), self.world.clock.mono());
             let wanted = self.sort_out(s, &notes);
             for ids in wanted.chunks(PAGE) {
@@ -137,10 +148,11 @@ impl Scheduler<'_> {
     fn free(&self, s: &mut State, id: TaskId, mono: std::time::Duration) {
         s.starting.remove(&id);
         self.faults().remove(&id);
-        if let Some(held) = s.capacity.give(id, mono, self.world.settings.short_run)
-            && let Some(parent) = held.parent
-        {
-            s.pending.child_live(parent, -1);
+        if let Some(held) = s.capacity.give(id, mono, self.world.settings.short_run) {
+            s.accounts.ended(held.who, held.charge);
+            if let Some(parent) = held.parent {
+                s.pending.child_live(parent, -1);
+            }
         }
     }
 
@@ -153,7 +165,7 @@ impl Scheduler<'_> {
             match task.phase() {
                 Phase::Starting | Phase::Running => {
                     if s.capacity.held(task.id).is_none() {
-                        s.capacity.take(&task, mono);
+                        s.occupy(&task, mono);
                         if let Some(parent) = task.parent {
                             s.pending.child_live(parent, 1);
                         }
@@ -202,7 +214,7 @@ impl Scheduler<'_> {
         } else {
             Vec::new()
         };
-        s.pending.add(task, made);
+        s.pending.add(task, made, &mut s.accounts);
         Ok(())
     }
 
@@ -280,6 +292,16 @@ impl Scheduler<'_> {
             self.take_in(s, docs.into_iter().flatten().collect()).await?;
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// Books the room and the quota of a live task.
+    fn occupy(&mut self, task: &Task, mono: std::time::Duration) {
+        let who = self.accounts.who(&Group::of(&task.spec));
+        if let Some(charge) = self.capacity.take(task, who, mono) {
+            self.accounts.hold(who, charge);
+        }
     }
 }
 

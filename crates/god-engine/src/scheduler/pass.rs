@@ -2,86 +2,39 @@
 
 use super::starts::Starting;
 use super::{Inflight, Scheduler, State};
-use crate::capacity::Held;
 use crate::flaw::{self, Flaw};
-use crate::pending::{GroupIx, Order, Pick, Place};
+use crate::pending::Pick;
+use crate::plan::{Placed, Plan, Planner};
 use god_core::executor::PortPair;
-use god_core::ids::{ExecutorName, NodeName, TaskId};
-use god_core::reason::Reason;
+use god_core::ids::TaskId;
 use god_core::state::{Attempt, Event, Phase};
 use god_core::store::{Change, Committed, StoreError};
 use god_core::task::Task;
 use std::collections::{BTreeSet, HashMap};
 use tracing::debug;
 
-/// A task that found its place in this pass.
-#[derive(Debug, Clone)]
-struct Placed {
-    pick: Pick,
-    node: (ExecutorName, NodeName),
-    ports: Vec<u16>,
-}
-
 impl Scheduler<'_> {
-    /// Claims what fits, at most one batch; `true` when there may be more to claim at once.
+    /// Claims what fits, at most one batch; `true` when there may be more to do at once.
     pub(super) async fn pass(&self, s: &mut State, inflight: &mut Inflight) -> Result<bool, StoreError> {
-        let (placed, full) = self.place(s);
-        if placed.is_empty() {
-            return Ok(false);
+        let Plan { placed, more, doomed } = self.planner(s).plan(self.world.policy.as_ref());
+        s.doomed.extend(doomed);
+        if !placed.is_empty() {
+            let claims = self.claims(s, &placed, inflight).await?;
+            self.commit_claims(s, placed, claims, inflight).await?;
         }
-        let changes = self.claims(s, &placed, inflight).await?;
-        self.commit_claims(s, placed, changes, inflight).await?;
-        Ok(full)
+        Ok(self.end_doomed(s, inflight).await? || more)
     }
 
-    /// Chooses tasks and books their room. No document is needed: all tasks of a group are alike here.
-    fn place(&self, s: &mut State) -> (Vec<Placed>, bool) {
-        let mono = self.world.clock.mono();
-        s.capacity.tune(mono);
-        let mut order = s.pending.order(self.world.policy.as_ref(), self.world.clock.now(), mono);
-        let mut placed = Vec::new();
-        while let Some(place) = order.pop() {
-            let ix = place.ix;
-            if placed.len() >= self.world.settings.claim_batch {
-                return (placed, true);
-            }
-            let shape = s.pending.group(ix).shape.clone();
-            match s.capacity.find(&shape) {
-                // Nothing of this shape fits now: the whole group is done with for this pass.
-                Err(no) => self.explain(s, ix, Some(no.reason(&shape))),
-                Ok(node) => {
-                    let Some((pick, parent)) = s.pending.pop(ix) else { continue };
-                    if s.capacity.held(pick.id()).is_some() {
-                        // A child that got a document while it waited is known twice, and was placed already.
-                        requeue_head(s, &mut order, place);
-                        continue;
-                    }
-                    let ports = s.capacity.free_ports(shape.ports);
-                    let held = Held {
-                        node: node.clone(),
-                        amount: shape.amount(),
-                        ports: ports.clone(),
-                        since: mono,
-                        parent,
-                    };
-                    s.capacity.book(pick.id(), held);
-                    if let Some(parent) = parent {
-                        s.pending.child_live(parent, 1);
-                    }
-                    placed.push(Placed { pick, node, ports });
-                    self.explain(s, ix, None);
-                    requeue_head(s, &mut order, place);
-                }
-            }
-        }
-        (placed, false)
-    }
-
-    /// Notes why a group waits, and publishes it when it is news.
-    pub(super) fn explain(&self, s: &mut State, ix: GroupIx, why: Option<Reason>) {
-        if s.pending.set_why(ix, why.clone()) {
-            let why = why.and_then(|why| serde_json::to_string(&why).ok());
-            s.pins.insert(format!("why/{}", s.pending.group(ix).key()), why);
+    /// Who decides what starts, with what is known now.
+    pub(super) fn planner<'s>(&'s self, s: &'s mut State) -> Planner<'s> {
+        Planner {
+            pending: &mut s.pending,
+            capacity: &mut s.capacity,
+            accounts: &mut s.accounts,
+            turns: &mut s.turns,
+            settings: &self.world.settings,
+            now: self.world.clock.now(),
+            mono: self.world.clock.mono(),
         }
     }
 
@@ -209,10 +162,11 @@ impl Scheduler<'_> {
     }
 
     fn unbook(&self, s: &mut State, id: TaskId) {
-        if let Some(held) = s.capacity.give(id, self.world.clock.mono(), std::time::Duration::ZERO)
-            && let Some(parent) = held.parent
-        {
-            s.pending.child_live(parent, -1);
+        if let Some(held) = s.capacity.give(id, self.world.clock.mono(), std::time::Duration::ZERO) {
+            s.accounts.unhold(held.who, held.charge);
+            if let Some(parent) = held.parent {
+                s.pending.child_live(parent, -1);
+            }
         }
     }
 
@@ -222,11 +176,5 @@ impl Scheduler<'_> {
         if let Some(executor) = self.world.executors.iter().position(|e| Some(e.name()) == name) {
             s.to_start.entry(executor).or_default().push_back(task);
         }
-    }
-}
-
-fn requeue_head(s: &State, order: &mut Order, place: Place) {
-    if let Some((pick, submitted)) = s.pending.head(place.ix) {
-        order.push(place, pick.id(), submitted);
     }
 }

@@ -121,7 +121,8 @@ impl Scheduler<'_> {
                         info!(task = %task.id, why, "start was put off");
                         if let Some(ix) = ix {
                             s.pending.back_off(ix, mono);
-                            self.explain(s, ix, Some(Reason::new(Code::Backoff, why.clone())));
+                            s.pending.set_why(ix, Some(Reason::new(Code::Backoff, why.clone())));
+                            s.told.news();
                         }
                         Event::Returned { why: Some(why) }
                     }
