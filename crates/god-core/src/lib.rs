@@ -13,6 +13,7 @@ pub mod group;
 pub mod ids;
 pub mod keys;
 pub mod network;
+pub mod notice;
 pub mod policy;
 pub mod query;
 pub mod reason;

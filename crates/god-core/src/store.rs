@@ -6,6 +6,7 @@
 use crate::BoxError;
 pub use crate::audit::AuditRecord;
 use crate::ids::{Holder, OpId, ProjectId, Rev, TaskId, UserId};
+use crate::notice::{self, Moment};
 use crate::query::{TaskPage, TaskQuery};
 use crate::spec::TaskSpec;
 use crate::state::Phase;
@@ -81,6 +82,8 @@ pub struct Change {
     pub expect: Expect,
     /// Usage to book, once for each attempt.
     pub usage: Option<UsageRecord>,
+    /// What is worth telling of it; notices are made of these where it is known what the site wants.
+    pub moments: Vec<Moment>,
     /// Notices to send.
     pub notices: Vec<Notice>,
 }
@@ -469,12 +472,13 @@ impl Change {
     #[must_use]
     pub fn of(before: &Task, mut after: Task, op: OpId) -> Change {
         let usage = before.usage_of(&after);
+        let moments = notice::moments(before, &after);
         after.op = op;
         let expect = if before.rev == Rev(0) && before.parent.is_some() {
             Expect::Absent
         } else {
             Expect::Rev(before.rev)
         };
-        Change { task: after, expect, usage, notices: Vec::new() }
+        Change { task: after, expect, usage, moments, notices: Vec::new() }
     }
 }

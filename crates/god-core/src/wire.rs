@@ -18,6 +18,7 @@ pub use people::{ProjectChange, UserChange, UserFacts, project_document, user_do
 pub use stored::{BadDocument, read_document};
 pub use submission::{AskedVolume, Submission};
 pub use words::status_words;
+pub(crate) use words::{KILLED, reason};
 
 /// Name of the volume that holds the job directory.
 pub const JOB_VOLUME: &str = "go-docker";

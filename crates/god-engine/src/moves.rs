@@ -2,6 +2,7 @@
 
 use crate::world::World;
 use god_core::TaskId;
+use god_core::notice;
 use god_core::state::{BadMove, Event};
 use god_core::store::{Change, Committed, Lease, StoreError};
 use god_core::task::Task;
@@ -24,13 +25,16 @@ pub struct Moved {
 pub fn change(before: &Task, events: &[Event], now: Timestamp, world: &World) -> Result<Change, BadMove> {
     let mut task = before.clone();
     let mut usage = None;
+    let mut moments = Vec::new();
     for event in events {
         let next = task.after(event, now)?;
         usage = usage.or_else(|| task.usage_of(&next));
+        moments.extend(notice::moments(&task, &next));
         task = next;
     }
     let mut change = Change::of(before, task, world.ops.next());
     change.usage = usage;
+    change.moments = moments;
     Ok(change)
 }
 

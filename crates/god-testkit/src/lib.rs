@@ -3,6 +3,7 @@
 
 pub mod build;
 pub mod executor_contract;
+pub mod server;
 pub mod slapd;
 mod wait;
 

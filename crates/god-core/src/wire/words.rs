@@ -9,7 +9,7 @@ pub(super) const RUNNING: &str = "running";
 pub(super) const OVER: &str = "over";
 pub(super) const ARCHIVED: &str = "archived";
 
-pub(super) const KILLED: &str = "killed";
+pub(crate) const KILLED: &str = "killed";
 pub(super) const REJECTED: &str = "rejected by scheduler";
 pub(super) const RESCHEDULED: &str = "rescheduled";
 pub(super) const QUOTA: &str = "quota reached";
@@ -89,7 +89,7 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
 
 /// The text `reason`: why the task is where it is. `None` is null; running and over tasks without a problem have an
 /// empty one.
-pub(super) fn reason(task: &Task, why: Option<&Reason>) -> Option<String> {
+pub(crate) fn reason(task: &Task, why: Option<&Reason>) -> Option<String> {
     let wished = task.wish.as_ref().filter(|wish| wish_word(wish).is_some());
     let wished = wished.and_then(|wish| filled(wish.reason.as_deref()));
     match &task.state {
