@@ -125,6 +125,7 @@ const SECRET_KEYS: &[&str] = &[
     "kube_token",
     "prometheus_key",
     "email_smtp_password",
+    "consul_token",
 ];
 
 impl Config {

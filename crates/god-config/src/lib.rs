@@ -39,7 +39,7 @@ pub use sections::executors::{
 };
 pub use sections::ldap::{Ldap, LdapSecurity};
 pub use sections::log::{Log, LogHandler, LogLevel, LogTarget};
-pub use sections::monitoring::{Cadvisor, Etcd, Monitoring};
+pub use sections::monitoring::{Cadvisor, Consul, Etcd, EtcdApi, Monitoring};
 pub use sections::network::{Cni, CniPlugin, Image, Images, Network, Ports, RegistryLink};
 pub use sections::scheduling::{Constraint, DynamicField, FairShare, Scheduling};
 pub use sections::services::{Flow, Ftp, Mail, Web};

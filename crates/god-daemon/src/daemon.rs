@@ -2,7 +2,7 @@
 
 use crate::clock::{RealClock, now};
 use crate::setup::Setup;
-use crate::{notify, reload, supervise};
+use crate::{notify, reload, supervise, told};
 use god_config::Config;
 use god_core::Holder;
 use god_core::executor::Executor;
@@ -15,6 +15,8 @@ use god_engine::watcher::Watcher;
 use god_engine::world::Ops;
 use god_engine::{Settings, World};
 use god_plugins::PluginError;
+use god_telemetry::Noting;
+use god_telemetry::outbox::BadChannel;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,9 @@ pub enum DaemonError {
     /// A store, an executor or another plugin can not be used.
     #[error(transparent)]
     Plugin(#[from] PluginError),
+    /// A way to tell the world outside can not be used as it is configured.
+    #[error(transparent)]
+    Channel(#[from] BadChannel),
     /// The web server can not listen.
     #[error("cannot listen on {place}")]
     Listen {
@@ -82,7 +87,7 @@ impl Daemon {
             |kind| signal(kind).map_err(|source| DaemonError::System { what: "hear signals", source });
         let (term, int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
         let config = &setup.config;
-        let store = god_plugins::store(config).await?;
+        let store = Noting::over(god_plugins::store(config).await?, told::rules(config));
         let executors = god_plugins::executors(config).await?;
         let world = World {
             store,
@@ -161,8 +166,14 @@ impl Daemon {
     }
 
     fn start_lease(&mut self, loop_name: &'static str, name: String) -> (Arc<Tenure>, Arc<Signal>) {
-        let tenure = Arc::new(Tenure::default());
         let beat = Arc::new(Signal::default());
+        self.beats.push((loop_name, Arc::clone(&beat)));
+        (self.hold_lease(name), beat)
+    }
+
+    /// Holds a lease whenever it is free, until the daemon has ended its loops.
+    pub(crate) fn hold_lease(&mut self, name: String) -> Arc<Tenure> {
+        let tenure = Arc::new(Tenure::default());
         let (world, held, stop) = (Arc::clone(&self.world), Arc::clone(&tenure), Arc::new(Signal::default()));
         // Held until the loops have ended, so it does not hear the stop signal: it is aborted.
         let holding = supervise::keep_alive("lease", stop, move || {
@@ -170,8 +181,12 @@ impl Daemon {
             async move { lease::hold(&world, &name, &held).await }
         });
         self.leases.push((tokio::spawn(holding), Arc::clone(&tenure)));
-        self.beats.push((loop_name, Arc::clone(&beat)));
-        (tenure, beat)
+        tenure
+    }
+
+    /// Lets something go on beside the loops; it is dropped at any point when the daemon ends.
+    pub(crate) fn help(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.helpers.push(tokio::spawn(work));
     }
 
     /// Starts a loop that works until the stop signal and is started again when it panics.

@@ -134,7 +134,7 @@ fn carry_out(kind: Kind, cli: Cli) -> Result<ExitCode, FrontError> {
             }
             Kind::Watcher => {
                 daemon.start_watcher();
-                Ok(())
+                Ok(daemon.start_sender()?)
             }
             Kind::Web | Kind::All => start_web(daemon).await,
         })

@@ -13,6 +13,7 @@ mod reload;
 pub mod setup;
 pub mod status;
 pub mod supervise;
+mod told;
 #[cfg(feature = "web")]
 mod web;
 

@@ -80,6 +80,9 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
             ("reconcile_seconds", old.base.reconcile_seconds != new.base.reconcile_seconds),
             ("grace_seconds", old.base.grace_seconds != new.base.grace_seconds),
             ("port_start", old.network.ports != new.network.ports),
+            ("email_smtp_host", old.mail != new.mail),
+            ("influxdb_host", old.stores.influxdb != new.stores.influxdb),
+            ("live_events", old.sharing.live_events != new.sharing.live_events),
             ("log_config handlers", old.log.handlers != new.log.handlers),
         ]
         .into_iter()

@@ -24,8 +24,6 @@ pub fn not_built_in(config: &Config) -> Vec<String> {
 #[must_use]
 pub fn without_effect(config: &Config) -> Vec<String> {
     let found = [
-        (config.mail.is_some(), "email_smtp_host: mail is not built in yet, none is sent"),
-        (config.stores.influxdb.is_some(), "influxdb_host: is not built in yet, nothing is sent"),
         (config.monitoring.prometheus_key.is_some(), "prometheus_key: is not built in yet, it has no effect"),
         (
             config.scheduling.disk_quota_bytes.is_some(),

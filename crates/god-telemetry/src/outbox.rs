@@ -29,6 +29,8 @@ const MOST_HELD: usize = 20_000;
 const PACE: Duration = Duration::from_millis(50);
 /// The longest time between two looks.
 const SLOWEST: Duration = Duration::from_secs(30);
+/// How long a delivery may go on after the end was asked for.
+const LAST_WORK: Duration = Duration::from_secs(6);
 /// How often a standby looks whether it may send.
 const STANDBY: Duration = Duration::from_millis(500);
 /// The first pause after a failure, and the longest.
@@ -160,25 +162,69 @@ impl Outbox {
         Outbox { source: Arc::new(OfStore(store)), channels }
     }
 
-    /// Sends for ever, whenever `may_send` says so. Safe to drop at any point.
-    pub async fn run(&self, may_send: MaySend) {
+    /// Sends whenever `may_send` says so, until `stop`; then what is on its way may still arrive, for a bounded time. Safe
+    /// to drop at any point, at the price that something is sent twice.
+    pub async fn run(&self, may_send: MaySend, stop: impl Future<Output = ()>) {
+        let mut stop = std::pin::pin!(stop);
         let mut state: Option<State> = None;
         loop {
             if !may_send() {
                 // Whoever sends now reads for itself.
                 state = None;
-                tokio::time::sleep(STANDBY).await;
-                continue;
+                tokio::select! {
+                    () = tokio::time::sleep(STANDBY) => continue,
+                    () = &mut stop => return,
+                }
             }
             let s = state.get_or_insert_with(|| State::new(self.channels.len()));
             let looked = Instant::now();
-            match self.turn(s).await {
-                Ok(()) => s.wait(&*self.source, looked).await,
-                Err(err) => {
-                    warn!(err = %chain(&err), "notices can not be read or acknowledged; trying again");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+            let turned = self.turn(s).await;
+            let pause = async {
+                match turned {
+                    Ok(()) => s.wait(&*self.source, looked).await,
+                    Err(err) => {
+                        warn!(err = %chain(&err), "notices can not be read or acknowledged; trying again");
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
                 }
+            };
+            tokio::select! {
+                () = pause => {}
+                () = &mut stop => break,
             }
+        }
+        if let Some(mut s) = state
+            && tokio::time::timeout(LAST_WORK, self.finish(&mut s)).await.is_err()
+        {
+            warn!("deliveries did not end in time; these notices are sent again later");
+        }
+    }
+
+    /// Waits for what is on its way, and acknowledges it.
+    async fn finish(&self, s: &mut State) {
+        while let Some(back) = s.calls.next().await {
+            s.back.push(back);
+        }
+        for back in std::mem::take(&mut s.back) {
+            self.settle(s, back);
+        }
+        if let Err(err) = self.acknowledge(s).await {
+            warn!(err = %chain(&err), "notices that were sent were not acknowledged; they are sent again later");
+        }
+    }
+
+    /// Removes all notices without sending them: for a site that tells nobody any more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn discard(&self) -> Result<(), StoreError> {
+        loop {
+            let found = self.source.notices(PAGE).await?;
+            if found.is_empty() {
+                return Ok(());
+            }
+            let names: Vec<String> = found.into_iter().map(|notice| notice.id).collect();
+            self.source.notices_sent(&names).await?;
         }
     }
 

@@ -1,5 +1,7 @@
 //! The web server, the FTP server, mail, and the flow server.
 
+use std::path::PathBuf;
+
 use crate::reader::Section;
 use crate::secret::{Endpoint, Secret};
 
@@ -152,8 +154,10 @@ pub struct Mail {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Switch to TLS with STARTTLS.
-    pub starttls: bool,
+    /// TLS, with STARTTLS; on port 465 from the first byte on.
+    pub tls: bool,
+    /// File with the certificate of an authority that is trusted beside the system's.
+    pub ca_cert: Option<PathBuf>,
     /// User at the mail server; `None`: no login.
     pub user: Option<String>,
     /// Password at the mail server.
@@ -167,7 +171,8 @@ impl Mail {
     pub(crate) fn read(root: &mut Section<'_>) -> Option<Mail> {
         let host = root.text("email_smtp_host");
         let port = root.port("email_smtp_port").unwrap_or(25);
-        let starttls = root.flag("email_smtp_tls").unwrap_or(false);
+        let tls = root.flag("email_smtp_tls").unwrap_or(false);
+        let ca_cert = root.path_value("email_smtp_ca_cert");
         let user = root.text("email_smtp_user");
         let password = root.secret("email_smtp_password");
         let from = root.text("email_from");
@@ -175,14 +180,14 @@ impl Mail {
         if from.is_none() {
             root.missing("email_from", "accepted: the sender's address, since email_smtp_host is set");
         }
-        if password.is_some() && !starttls {
+        if password.is_some() && !tls {
             root.warn(
                 "email_smtp_password",
                 "the password is sent without TLS",
                 "set email_smtp_tls to true",
             );
         }
-        Some(Mail { host, port, starttls, user, password, from: from? })
+        Some(Mail { host, port, tls, ca_cert, user, password, from: from? })
     }
 }
 

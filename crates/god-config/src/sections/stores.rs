@@ -51,6 +51,8 @@ pub struct Redis {
     pub db: u32,
     /// What all keys start with.
     pub prefix: String,
+    /// Whether the configuration names a host, so that there is one even if the store needs none.
+    pub is_named: bool,
 }
 
 /// InfluxDB.
@@ -74,7 +76,13 @@ impl Default for Stores {
         Stores {
             kind: StoreKind::Sqlite,
             mongo: Mongo { url: Endpoint::new("mongodb://localhost:27017/"), db: "god".to_owned() },
-            redis: Redis { host: "localhost".to_owned(), port: 6379, db: 0, prefix: "god".to_owned() },
+            redis: Redis {
+                host: "localhost".to_owned(),
+                port: 6379,
+                db: 0,
+                prefix: "god".to_owned(),
+                is_named: false,
+            },
             influxdb: None,
         }
     }
@@ -90,6 +98,7 @@ impl Stores {
                 db: root.text("mongo_db").unwrap_or(mongo.db),
             },
             redis: Redis {
+                is_named: root.text("redis_host").is_some(),
                 host: root.text("redis_host").unwrap_or(redis.host),
                 port: root.port("redis_port").unwrap_or(redis.port),
                 db: root.count32("redis_db", 0).unwrap_or(redis.db),

@@ -75,7 +75,7 @@ fn groups_that_need_each_other() {
     assert_eq!((influx.host, influx.port, influx.user, influx.db), ("i".into(), 7, "u".into(), "d".into()));
     assert_eq!(influx.password.reveal(), "p");
     let mail = config.mail.expect("set");
-    assert_eq!((mail.host, mail.port, mail.starttls, mail.from), ("m".into(), 8, true, "a@b".into()));
+    assert_eq!((mail.host, mail.port, mail.tls, mail.from), ("m".into(), 8, true, "a@b".into()));
     assert_eq!(
         (mail.user, mail.password.map(|p| p.reveal().to_owned())),
         (Some("u".into()), Some("p".into()))

@@ -17,6 +17,8 @@ struct Fake {
     /// Names of what was tried, with the second of the test.
     tried: Mutex<Vec<(u64, String)>>,
     hangs: AtomicBool,
+    /// Takes three seconds.
+    slow: AtomicBool,
     begun: Option<Instant>,
 }
 
@@ -57,6 +59,9 @@ impl Channel for Fake {
     async fn deliver(&self, items: &[Item]) -> Vec<Delivery> {
         if self.hangs.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
+        }
+        if self.slow.load(Ordering::Relaxed) {
+            seconds(3).await;
         }
         let second = self.begun.map_or(0, |begun| begun.elapsed().as_secs());
         let mut tried = self.tried.lock().unwrap();
@@ -127,7 +132,7 @@ async fn beside(outbox: &Outbox, may_send: MaySend, script: impl Future<Output =
     tokio::select! {
         biased;
         () = script => {}
-        () = outbox.run(may_send) => unreachable!("it never ends"),
+        () = outbox.run(may_send, std::future::pending()) => unreachable!("it never ends"),
     }
 }
 
@@ -292,6 +297,23 @@ async fn an_acknowledgement_that_fails_is_repeated_and_the_notice_is_not() {
     beside(&outbox, always(), async { seconds(5).await }).await;
     assert_eq!(live.names(), ["a", "b", "b"]);
     assert_eq!(bed.waiting().await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_orderly_end_waits_for_what_is_on_its_way_but_not_for_ever() {
+    let mut bed = Bed::new().await;
+    let live = Fake::new(false, &[]);
+    live.slow.store(true, Ordering::Relaxed);
+    let outbox = Outbox::new(bed.store.clone(), vec![live.clone()]);
+    bed.tell(&["a"]).await;
+    let begun = Instant::now();
+    outbox.run(always(), seconds(1)).await;
+    assert_eq!((bed.waiting().await, begun.elapsed().as_secs()), (vec![], 3), "it was sent and acknowledged");
+    live.hangs.store(true, Ordering::Relaxed);
+    bed.tell(&["b"]).await;
+    let begun = Instant::now();
+    outbox.run(always(), seconds(1)).await;
+    assert_eq!((bed.waiting().await, begun.elapsed().as_secs()), (vec!["b".to_owned()], 7));
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,7 +42,7 @@ impl World {
 
     pub fn send(&self, channels: Vec<Arc<dyn Channel>>) -> Sending {
         let outbox = Outbox::new(Arc::clone(&self.store), channels);
-        Sending(tokio::spawn(async move { outbox.run(Arc::new(|| true)).await }))
+        Sending(tokio::spawn(async move { outbox.run(Arc::new(|| true), std::future::pending()).await }))
     }
 
     /// Until nothing waits to be sent.
