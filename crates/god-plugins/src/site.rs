@@ -39,7 +39,7 @@ pub fn site(config: &Config, executors: &[Arc<dyn Executor>]) -> Site {
             .iter()
             .map(|field| DynamicField { name: field.name.clone(), admin_only: field.admin_only })
             .collect(),
-        mail: false,
+        mail: config.mail.is_some(),
     }
 }
 

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use god_core::ids::{Holder, ProjectId, TaskId, UserId};
 use god_core::notice::{self, Rules};
+use god_core::query::{TaskPage, TaskQuery};
 use god_core::store::{
-    Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan, Seq, Store,
-    StoreError, Submitted, UsageOf,
+    AuditRecord, Change, Changes, Committed, Counts, Lease, LeaseRecord, NewTask, Notice, OverFilter, Scan,
+    Seq, Store, StoreError, Submitted, UsageOf,
 };
 use god_core::task::Task;
 use god_core::units::Day;
-use god_core::usage::UsageSum;
+use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
 use std::ops::Range;
 use std::sync::Arc;
@@ -59,6 +60,10 @@ impl Store for Noting {
 
     async fn over(&self, filter: &OverFilter) -> Result<Vec<Task>, StoreError> {
         self.store.over(filter).await
+    }
+
+    async fn find(&self, query: &TaskQuery) -> Result<TaskPage, StoreError> {
+        self.store.find(query).await
     }
 
     async fn counts(&self, owner: Option<&UserId>) -> Result<Counts, StoreError> {
@@ -146,6 +151,14 @@ impl Store for Noting {
         self.store.usage(of, from).await
     }
 
+    async fn usage_since(&self, from: Day) -> Result<Ledger, StoreError> {
+        self.store.usage_since(from).await
+    }
+
+    async fn reset_usage(&self, of: &UsageOf) -> Result<(), StoreError> {
+        self.store.reset_usage(of).await
+    }
+
     async fn images(&self) -> Result<Vec<String>, StoreError> {
         self.store.images().await
     }
@@ -156,6 +169,14 @@ impl Store for Noting {
 
     async fn notices_sent(&self, ids: &[String]) -> Result<(), StoreError> {
         self.store.notices_sent(ids).await
+    }
+
+    async fn audit(&self, records: &[AuditRecord]) -> Result<(), StoreError> {
+        self.store.audit(records).await
+    }
+
+    async fn audited(&self, after: Option<u64>, limit: usize) -> Result<Vec<(u64, AuditRecord)>, StoreError> {
+        self.store.audited(after, limit).await
     }
 
     async fn pin(&self, notes: Vec<(String, Option<String>)>) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ pub mod build;
 pub mod executor_contract;
 pub mod server;
 pub mod slapd;
+pub mod smtp;
 mod wait;
 
 pub use wait::until;

@@ -2,6 +2,7 @@
 
 mod daemons;
 mod names;
+mod notices;
 mod people;
 mod site;
 mod up;

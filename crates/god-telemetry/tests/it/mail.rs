@@ -4,146 +4,24 @@ use crate::world::{SUBMITTED, World};
 use god_core::state::{Event, Outcome};
 use god_telemetry::outbox::mail::{Mailer, Options, Protection};
 use god_telemetry::outbox::{Channel, Delivery, Item};
-use god_testkit::server::{Server, free_port};
-use serde::Deserialize;
-use std::path::Path;
-use std::process::Command;
+use god_testkit::smtp::{self, Mode, Received, Sink};
 use std::sync::Arc;
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::net::TcpStream;
 
-#[derive(Debug, Clone, Deserialize)]
-struct Received {
-    from: String,
-    to: Vec<String>,
-    tls: bool,
-    user: Option<String>,
-    connections: u32,
-    data: String,
-}
-
-impl Received {
-    fn header(&self, name: &str) -> &str {
-        let begin = format!("{name}: ");
-        self.data.lines().find_map(|line| line.strip_prefix(&begin)).unwrap_or_default()
-    }
-
-    /// The text, decoded.
-    fn body(&self) -> String {
-        let (head, body) = self.data.split_once("\r\n\r\n").expect("a head and a body");
-        match head.lines().find_map(|line| line.strip_prefix("Content-Transfer-Encoding: ")) {
-            Some("quoted-printable") => unquoted(body),
-            Some("7bit" | "8bit") | None => body.to_owned(),
-            Some(other) => panic!("{other} is not read here"),
-        }
-    }
-}
-
-fn unquoted(text: &str) -> String {
-    let text = text.replace("=\r\n", "");
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'=' {
-            let digits = [rest.next().expect("a digit"), rest.next().expect("a digit")];
-            let digits = std::str::from_utf8(&digits).expect("ASCII").to_owned();
-            bytes.push(u8::from_str_radix(&digits, 16).expect("a number"));
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).expect("UTF-8")
-}
-
-struct Sink {
-    dir: TempDir,
-    port: u16,
-    server: Option<Server>,
-    mode: Mode,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Plain,
-    StartTls,
-    Tls,
-}
-
-impl Sink {
-    /// The server; `None` when it can not be had here.
-    async fn new(mode: Mode) -> Option<Sink> {
-        let has_library = Command::new("/usr/bin/python3").args(["-c", "import aiosmtpd"]).output();
-        if !has_library.is_ok_and(|output| output.status.success()) {
-            god_testkit::skip("python3-aiosmtpd is not installed");
-            return None;
-        }
-        let mut sink = Sink { dir: TempDir::new().expect("made"), port: free_port(), server: None, mode };
-        if mode != Mode::Plain {
-            sink.certificate();
-        }
-        sink.start().await;
-        Some(sink)
-    }
-
-    fn path(&self, name: &str) -> std::path::PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// An authority of our own, and the server's certificate for 127.0.0.1 by it.
-    fn certificate(&self) {
-        let config = "[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\n\
-                      keyUsage=keyCertSign\n[server]\nsubjectAltName=IP:127.0.0.1\n\
-                      extendedKeyUsage=serverAuth\n";
-        std::fs::write(self.path("ssl.cnf"), config).expect("written");
-        let run = |line: &str| {
-            let words = line.split_whitespace();
-            let output =
-                Command::new("openssl").args(words).current_dir(self.dir.path()).output().expect("openssl");
-            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        };
-        run("req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=ca -config ssl.cnf -extensions ca \
-             -keyout ca.key -out ca.pem");
-        run("req -newkey rsa:2048 -nodes -subj /CN=sink -config ssl.cnf -keyout key.pem -out sink.csr");
-        run("x509 -req -in sink.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile ssl.cnf \
-             -extensions server -out cert.pem");
-    }
-
-    async fn start(&mut self) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/sink.py");
-        let mut command = Command::new("/usr/bin/python3");
-        command.arg(script).arg(self.port.to_string()).arg(self.path("mail.jsonl"));
-        if self.mode != Mode::Plain {
-            command.arg(self.path("cert.pem")).arg(self.path("key.pem"));
-        }
-        if self.mode == Mode::Tls {
-            command.arg("tls");
-        }
-        let port = self.port;
-        let server = Server::start(&mut command, &self.path("log"));
-        let answers = async || TcpStream::connect(("127.0.0.1", port)).await.is_ok();
-        self.server = Some(server.ready(answers).await);
-    }
-
-    fn options(&self) -> Options {
-        let (protection, login) = match self.mode {
-            Mode::Plain => (Protection::None, None),
-            Mode::StartTls => (Protection::StartTls, Some(("god".to_owned(), "pw".to_owned()))),
-            Mode::Tls => (Protection::Tls, None),
-        };
-        Options {
-            host: "127.0.0.1".into(),
-            port: self.port,
-            protection,
-            authority: std::fs::read(self.path("ca.pem")).ok(),
-            login,
-            from: "GO-Docker <god@example.org>".into(),
-        }
-    }
-
-    fn received(&self) -> Vec<Received> {
-        let text = std::fs::read_to_string(self.path("mail.jsonl")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+/// How to send mail to a sink.
+fn options(sink: &Sink) -> Options {
+    let (protection, login) = match sink.mode() {
+        Mode::Plain => (Protection::None, None),
+        Mode::StartTls => (Protection::StartTls, Some((smtp::LOGIN.0.to_owned(), smtp::LOGIN.1.to_owned()))),
+        Mode::Tls => (Protection::Tls, None),
+    };
+    Options {
+        host: "127.0.0.1".into(),
+        port: sink.port(),
+        protection,
+        authority: sink.authority().map(|file| std::fs::read(file).expect("a certificate")),
+        login,
+        from: "GO-Docker <god@example.org>".into(),
     }
 }
 
@@ -153,10 +31,10 @@ fn mailer(world: &World, options: &Options) -> Arc<dyn Channel> {
 
 #[tokio::test]
 async fn a_life_is_told_over_tls_with_a_login() {
-    let Some(sink) = Sink::new(Mode::StartTls).await else { return };
+    let Some(sink) = Sink::start(Mode::StartTls).await else { return };
     let world = World::new();
     world.user("bob", "bob@example.org").await;
-    let _sending = world.send(vec![mailer(&world, &sink.options())]);
+    let _sending = world.send(vec![mailer(&world, &options(&sink))]);
     let task = world.submit(|spec| spec.name = "Zählung – α".into()).await;
     world.live(&task, 3).await;
     world.sent().await;
@@ -178,10 +56,10 @@ async fn a_life_is_told_over_tls_with_a_login() {
 
 #[tokio::test]
 async fn tls_from_the_first_byte_on() {
-    let Some(sink) = Sink::new(Mode::Tls).await else { return };
+    let Some(sink) = Sink::start(Mode::Tls).await else { return };
     let world = World::new();
     world.user("bob", "bob@example.org").await;
-    let _sending = world.send(vec![mailer(&world, &sink.options())]);
+    let _sending = world.send(vec![mailer(&world, &options(&sink))]);
     let task = world.submit(|_| {}).await;
     world.live(&task, 0).await;
     world.sent().await;
@@ -190,7 +68,7 @@ async fn tls_from_the_first_byte_on() {
 
 #[tokio::test]
 async fn who_can_not_prove_its_name_gets_no_mail() {
-    let Some(sink) = Sink::new(Mode::StartTls).await else { return };
+    let Some(sink) = Sink::start(Mode::StartTls).await else { return };
     let world = World::new();
     world.user("bob", "bob@example.org").await;
     let task = world.submit(|_| {}).await;
@@ -203,26 +81,26 @@ async fn who_can_not_prove_its_name_gets_no_mail() {
         format!("{:?}", mailer.deliver(std::slice::from_ref(&item)).await)
     };
     // An authority nobody knows.
-    let answer = why(Options { authority: None, ..sink.options() }).await;
+    let answer = why(Options { authority: None, ..options(&sink) }).await;
     assert!(answer.starts_with("[Down(") && answer.to_lowercase().contains("certificate"), "{answer}");
     // A certificate for another name.
-    let answer = why(Options { host: "localhost".into(), ..sink.options() }).await;
+    let answer = why(Options { host: "localhost".into(), ..options(&sink) }).await;
     assert!(answer.starts_with("[Down(") && answer.to_lowercase().contains("certificate"), "{answer}");
     // The wrong password, and none at all: the server's business, not this mail's.
-    let answer = why(Options { login: Some(("god".into(), "wrong".into())), ..sink.options() }).await;
+    let answer = why(Options { login: Some(("god".into(), "wrong".into())), ..options(&sink) }).await;
     assert!(answer.starts_with("[Down("), "{answer}");
-    let answer = why(Options { login: None, ..sink.options() }).await;
+    let answer = why(Options { login: None, ..options(&sink) }).await;
     assert!(answer.starts_with("[Down("), "{answer}");
     // A server without TLS where TLS is wanted.
-    let plain = Sink::new(Mode::Plain).await.expect("it was there before");
-    let answer = why(Options { port: plain.port, ..sink.options() }).await;
+    let plain = Sink::start(Mode::Plain).await.expect("it was there before");
+    let answer = why(Options { port: plain.port(), ..options(&sink) }).await;
     assert!(answer.starts_with("[Down("), "{answer}");
     assert!(sink.received().is_empty() && plain.received().is_empty());
 }
 
 #[tokio::test]
 async fn mails_share_connections_and_each_goes_where_it_should() {
-    let Some(sink) = Sink::new(Mode::Plain).await else { return };
+    let Some(sink) = Sink::start(Mode::Plain).await else { return };
     let world = World::new();
     for (login, email) in [
         ("bob", "bob@example.org"),
@@ -255,7 +133,7 @@ async fn mails_share_connections_and_each_goes_where_it_should() {
         let task = world.submit(|_| {}).await;
         world.live(&task, 0).await;
     }
-    let _sending = world.send(vec![mailer(&world, &sink.options())]);
+    let _sending = world.send(vec![mailer(&world, &options(&sink))]);
     world.sent().await;
     let received = sink.received();
     let to = |login: &str| received.iter().filter(|mail| mail.to == [format!("{login}@example.org")]).count();
@@ -270,7 +148,7 @@ async fn mails_share_connections_and_each_goes_where_it_should() {
 
 #[tokio::test]
 async fn an_array_is_one_mail_that_names_what_failed() {
-    let Some(sink) = Sink::new(Mode::Plain).await else { return };
+    let Some(sink) = Sink::start(Mode::Plain).await else { return };
     let world = World::new();
     world.user("bob", "bob@example.org").await;
     let parent = world.submit(|spec| spec.array = Some("1:4".parse().expect("an array"))).await;
@@ -281,7 +159,7 @@ async fn an_array_is_one_mail_that_names_what_failed() {
     }
     let parent = world.task(parent.id).await;
     world.happen(&parent, &[Event::Gathered { failed: 1 }]).await;
-    let _sending = world.send(vec![mailer(&world, &sink.options())]);
+    let _sending = world.send(vec![mailer(&world, &options(&sink))]);
     world.sent().await;
     let received = sink.received();
     let subjects: Vec<&str> = received.iter().map(|mail| mail.header("Subject")).collect();
@@ -294,11 +172,11 @@ async fn an_array_is_one_mail_that_names_what_failed() {
 
 #[tokio::test]
 async fn a_server_that_is_away_gets_its_mail_when_it_is_back_each_once() {
-    let Some(mut sink) = Sink::new(Mode::Plain).await else { return };
-    sink.server.as_mut().expect("it runs").kill();
+    let Some(mut sink) = Sink::start(Mode::Plain).await else { return };
+    sink.kill();
     let world = World::new();
     world.user("bob", "bob@example.org").await;
-    let sending = world.send(vec![mailer(&world, &sink.options())]);
+    let sending = world.send(vec![mailer(&world, &options(&sink))]);
     for _ in 0..5 {
         let task = world.submit(|_| {}).await;
         world.live(&task, 0).await;
@@ -309,7 +187,7 @@ async fn a_server_that_is_away_gets_its_mail_when_it_is_back_each_once() {
         waiting.iter().all(|notice| notice.body.get("mail").is_some()).then_some(waiting.len())
     };
     assert_eq!(god_testkit::until(Duration::from_secs(10), "the rest has gone", waiting).await, 10);
-    sink.start().await;
+    sink.again().await;
     world.sent().await;
     let ids = |received: Vec<Received>| {
         let mut ids: Vec<String> = received.iter().map(|mail| mail.header("Message-ID").to_owned()).collect();
@@ -324,7 +202,7 @@ async fn a_server_that_is_away_gets_its_mail_when_it_is_back_each_once() {
 
 #[tokio::test]
 async fn a_mail_that_is_sent_again_after_a_crash_is_known_as_the_same() {
-    let Some(sink) = Sink::new(Mode::Plain).await else { return };
+    let Some(sink) = Sink::start(Mode::Plain).await else { return };
     let world = World::new();
     world.user("bob", "bob@example.org").await;
     let task = world.submit(|_| {}).await;
@@ -334,7 +212,7 @@ async fn a_mail_that_is_sent_again_after_a_crash_is_known_as_the_same() {
     let item = Item { id: notice.id, task: notice.task, message };
     // Two processes, of which the first died after the server had taken the mail.
     for _ in 0..2 {
-        let answers = mailer(&world, &sink.options()).deliver(std::slice::from_ref(&item)).await;
+        let answers = mailer(&world, &options(&sink)).deliver(std::slice::from_ref(&item)).await;
         assert_eq!(answers, [Delivery::Done]);
     }
     let received = sink.received();

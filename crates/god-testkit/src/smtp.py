@@ -1,8 +1,8 @@
 """An SMTP server for tests: writes one JSON line for each mail.
 
-sink.py PORT FILE                 plain
-sink.py PORT FILE CERT KEY        STARTTLS and a login are required (user god, password pw)
-sink.py PORT FILE CERT KEY tls    TLS from the first byte on
+smtp.py PORT FILE                 plain
+smtp.py PORT FILE CERT KEY        STARTTLS and a login are required (user god, password pw)
+smtp.py PORT FILE CERT KEY tls    TLS from the first byte on
 """
 import json, signal, ssl, sys
 from aiosmtpd.controller import Controller
