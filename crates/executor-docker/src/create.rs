@@ -14,7 +14,7 @@ use god_core::executor::Launch;
 use god_core::spec::{Output, TaskSpec};
 use god_core::units::Seconds;
 use god_runtime::environment::{self, ArrayRange, CONTAINER_WORKDIR, DATA_DIR, Place};
-use god_runtime::launch::{ContainerLaunch, DEFAULT_UMASK, Identity, Key, Output as Files, Timing};
+use god_runtime::launch::{ContainerLaunch, DEFAULT_UMASK, Identity, Key, Output as Files, Timing, Warn};
 use std::collections::HashMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -63,7 +63,9 @@ pub fn description(launch: &Launch, grace: Seconds) -> ContainerLaunch {
         timing: Timing {
             time_limit_seconds: spec.limit().map(|limit| limit.0),
             grace_seconds: grace.0,
-            warn: None,
+            warn: spec
+                .warning()
+                .map(|warning| Warn { signal: warning.signal, before_seconds: warning.before.0 }),
         },
         rlimits: Vec::new(),
     }

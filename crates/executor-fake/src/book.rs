@@ -39,6 +39,8 @@ struct Entry {
     amount: Amount,
     order: Order,
     limit_ms: Option<u64>,
+    /// How long before its limit it is warned.
+    before_ms: Option<u64>,
     endless: bool,
     phase: Phase,
     /// Counts the plans made for this run.
@@ -101,14 +103,13 @@ impl Entry {
             None if self.endless => None,
             duration => Some(duration.unwrap_or(0)),
         };
-        match (own, self.limit_ms) {
-            (Some(own), Some(limit)) if limit < own => {
-                Some(Plan { at: later(since, limit), cause: Cause::TimeLimit })
-            }
-            (Some(own), _) => Some(Plan { at: later(since, own), cause }),
-            (None, Some(limit)) => Some(Plan { at: later(since, limit), cause: Cause::TimeLimit }),
-            (None, None) => None,
-        }
+        let warned = self.order.warn.zip(self.limit_ms).zip(self.before_ms);
+        let warned = warned.map(|((code, limit), before)| (limit.saturating_sub(before), Cause::Code(code)));
+        let limit = self.limit_ms.map(|limit| (limit, Cause::TimeLimit));
+        // Of those at the same moment the script's own end counts.
+        let first =
+            [own.map(|own| (own, cause)), warned, limit].into_iter().flatten().min_by_key(|(at, _)| *at);
+        first.map(|(at, cause)| Plan { at: later(since, at), cause })
     }
 }
 
@@ -202,6 +203,7 @@ impl Book {
             amount,
             order,
             limit_ms: spec.limit().map(|limit| limit.0.saturating_mul(1000)),
+            before_ms: spec.warning().map(|warning| warning.before.0.saturating_mul(1000)),
             endless: spec.interactive,
             phase: Phase::Waiting,
             turn: 0,

@@ -44,6 +44,8 @@ pub struct Order {
     pub fail_attempts: Option<u32>,
     /// What it does about the polite signal.
     pub term: OnTerm,
+    /// Exit code with which it ends when it is warned of its time limit; `None` takes no notice.
+    pub warn: Option<i32>,
 }
 
 impl Default for Order {
@@ -56,6 +58,7 @@ impl Default for Order {
             fail: None,
             fail_attempts: None,
             term: OnTerm::Die,
+            warn: None,
         }
     }
 }
@@ -64,7 +67,7 @@ impl Default for Order {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "#FAKE {word:?} is not understood: accepted are duration=T, start_delay=T (T as 200ms, 3s, 2m, 1h), exit=0..255, \
-     signal=1..64, fail=start|refuse|unknown|lost|memory, fail_attempts=N, term=die|ignore|0..255"
+     signal=1..64, fail=start|refuse|unknown|lost|memory, fail_attempts=N, term=die|ignore|0..255, warn=0..255"
 )]
 pub struct BadOrder {
     word: String,
@@ -116,6 +119,7 @@ impl Order {
                     _ => OnTerm::Exit(code(value)?),
                 };
             }
+            "warn" => self.warn = Some(code(value)?),
             _ => return None,
         }
         Some(())
@@ -159,7 +163,7 @@ mod tests {
         check("", Order::default());
         check("#!/bin/sh\nexit 3\n#FAKED exit=1\n#FAKE", Order::default());
         check(
-            "#FAKE duration=200ms exit=3\n  #FAKE start_delay=2m term=ignore fail=lost fail_attempts=2",
+            "#FAKE duration=200ms exit=3\n  #FAKE start_delay=2m term=ignore warn=5 fail=lost fail_attempts=2",
             Order {
                 duration_ms: Some(200),
                 start_delay_ms: 120_000,
@@ -167,6 +171,7 @@ mod tests {
                 fail: Some(Fail::Lost),
                 fail_attempts: Some(2),
                 term: OnTerm::Ignore,
+                warn: Some(5),
             },
         );
         check(

@@ -7,7 +7,7 @@ use god_core::executor::{Child, Finished, Launch, StartError, Started};
 use god_core::spec::{Output, TaskSpec};
 use god_runtime::environment::{self, ArrayRange, Place};
 use god_runtime::jobdir::{JobDirError, JobDirs, Owner};
-use god_runtime::launch::{self, DEFAULT_UMASK, Identity, Needs, Template, Timing, Variable};
+use god_runtime::launch::{self, DEFAULT_UMASK, Identity, Needs, Template, Timing, Variable, Warn};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -164,7 +164,9 @@ fn template(
         timing: Timing {
             time_limit_seconds: spec.limit().map(|limit| limit.0),
             grace_seconds: options.grace.0,
-            warn: None,
+            warn: spec
+                .warning()
+                .map(|warning| Warn { signal: warning.signal, before_seconds: warning.before.0 }),
         },
         needs: Needs { cores: amount.cores.0, memory: amount.memory.0 },
         pids: None,

@@ -10,6 +10,7 @@ use crate::spec::{LIMIT_FIELD, Owner, TaskSpec, Volume};
 use crate::task::Task;
 use crate::units::{Bytes, Cores, Seconds};
 use crate::user::{Project, ProjectVolume, User};
+use crate::warning::{WARN_FIELD, Warning};
 use crate::wire::{AskedVolume, Fault, JOB_VOLUME, Submission, UPLOAD_VOLUME};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -549,6 +550,13 @@ fn fields_of(
                 return Err(Refusal::Invalid(vec![Fault::new(path, wrong, "up to 1000 bytes of text")]));
             }
             Some(_) => {
+                fields.insert(name.clone(), value.clone());
+            }
+            None if name == WARN_FIELD => {
+                if let Err(bad) = value.parse::<Warning>() {
+                    let fault = Fault::new(format!("requirements.{name}"), bad.to_string(), "");
+                    return Err(Refusal::Invalid(vec![fault]));
+                }
                 fields.insert(name.clone(), value.clone());
             }
             None if name == "godflow" => {

@@ -26,6 +26,7 @@ pub mod task;
 pub mod units;
 pub mod usage;
 pub mod user;
+pub mod warning;
 pub mod watcher;
 pub mod wire;
 

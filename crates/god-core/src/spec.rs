@@ -4,6 +4,7 @@ use crate::array::ArraySpec;
 use crate::ids::{ProjectId, TaskId, UserId};
 use crate::resources::Amount;
 use crate::units::{Bytes, Cores, Seconds};
+use crate::warning::{WARN_FIELD, Warning};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -156,6 +157,12 @@ impl TaskSpec {
     #[must_use]
     pub fn amount(&self) -> Amount {
         Amount { cores: self.cores, memory: Bytes::from_ram(self.ram), gpus: self.gpus }
+    }
+
+    /// The signal it gets before its limit, if it asked for one.
+    #[must_use]
+    pub fn warning(&self) -> Option<Warning> {
+        self.fields.get(WARN_FIELD)?.parse().ok()
     }
 
     /// Wall time it may run: what it was last changed to, else what it was submitted with.

@@ -29,6 +29,7 @@ macro_rules! executor_contract {
             a_script_that_cannot_run_ends
             the_time_limit_ends_a_run
             a_changed_time_limit_holds
+            a_warning_comes_before_the_time_limit
             too_much_memory_is_told
             a_batch_is_answered_in_order
             the_same_attempt_makes_one_run

@@ -4,6 +4,7 @@ use super::bed::{Bed, by_itself, leave_out, now};
 use crate::{build, until};
 use god_core::executor::{Cause, Seen};
 use god_core::units::Seconds;
+use god_core::warning::WARN_FIELD;
 use std::time::{Duration, Instant};
 
 /// Waits for TERM, cleans up, ends with 3.
@@ -92,6 +93,18 @@ pub async fn a_changed_time_limit_holds(bed: &Bed) {
     // What has ended, and what never was, stays so.
     limiting.set_limit(&run, None).await.expect("it has ended");
     assert!(matches!(bed.observe(&run).await, Seen::Exited(_)));
+}
+
+/// Who asked for a signal before the time limit gets it, and may end by itself.
+pub async fn a_warning_comes_before_the_time_limit(bed: &Bed) {
+    if bed.executor.limiting().is_none() {
+        return leave_out(&format!("executor {} does not warn", bed.executor.name()));
+    }
+    let script = "#!/bin/sh\n#FAKE duration=10m warn=5\ntrap 'exit 5' USR1\nwhile :; do sleep 0.1; done\n";
+    let fields = [(WARN_FIELD.to_owned(), "USR1@58s".to_owned())].into();
+    let spec = god_core::TaskSpec { time_limit: Some(Seconds(60)), fields, ..bed.spec(script) };
+    let run = bed.start(&bed.launch_of(spec)).await;
+    by_itself(&bed.until_exited(&run).await, Cause::Code(5));
 }
 
 /// A run that takes more memory than it asked for is ended, and that is told.
