@@ -125,7 +125,7 @@ impl Container {
             ids: None,
             workdir: spawn::Workdir::Held(workdir.as_raw_fd()),
             files: launch.output == Output::Files,
-            null: self.null.as_raw_fd(),
+            descriptors: spawn::Descriptors::Copies { null: self.null.as_raw_fd() },
             joins: &[],
             rlimits: &rlimits,
             umask: launch.umask & 0o777,

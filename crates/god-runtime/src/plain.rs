@@ -19,10 +19,14 @@ use crate::handle;
 pub fn write_plain_file(dir: impl AsFd, name: &str, text: &[u8]) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE;
     let file = open_new(dir.as_fd(), name, flags, Mode::from_raw_mode(0o640)).map_err(plain_words)?;
-    if !handle::is_regular(&rustix::fs::fstat(&file)?) {
+    let stat = rustix::fs::fstat(&file)?;
+    if !handle::is_regular(&stat) {
         return Err(plain_words(Errno::NXIO));
     }
-    file.set_len(0)?;
+    // Some file systems write a file that was emptied out at once; a new one needs no emptying.
+    if stat.st_size > 0 {
+        file.set_len(0)?;
+    }
     (&file).write_all(text)
 }
 

@@ -5,6 +5,7 @@
 
 use crate::fault::is_busy;
 use crate::open::OpenError;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(crate) fn connect(path: &Path, reads_only: bool) -> rusqlite::Result<Connect
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_handler(Some(wait_for_lock))?;
     conn.set_prepared_statement_cache_capacity(64);
+    // Otherwise each new value of a bound LIMIT makes SQLite plan its statement anew.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;

@@ -6,7 +6,7 @@ mod starts;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 
 use god_runtime::keeper::{Event, Outcome, Seen};
@@ -28,7 +28,9 @@ pub struct Jobs {
     slots: Option<Slots>,
     marks: Marks,
     stack: spawn::Stack,
-    null: File,
+    /// `/dev/null`, open for as long as `descriptors` may name it.
+    _null: File,
+    descriptors: spawn::Descriptors,
     /// Limit of open descriptors for jobs, as this process found it.
     open_files: Option<libc::rlimit>,
     min_uid: u32,
@@ -109,7 +111,8 @@ impl Jobs {
             slots,
             marks: Marks::new(),
             stack,
-            null,
+            descriptors: spawn::Descriptors::cheapest(null.as_raw_fd()),
+            _null: null,
             open_files,
             min_uid,
             boot,

@@ -10,6 +10,7 @@ mod poll;
 mod prepared;
 mod setup;
 mod slots;
+mod tellings;
 
 use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -17,13 +18,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use god_runtime::keeper::{Frame, Op, Outcome, Pong, Reply, Request, VERSION, encode};
+use god_runtime::keeper::{Event, Frame, Op, Outcome, Pong, Reply, Request, VERSION, encode};
 use god_runtime::launch::{Key, Needs};
 
 use crate::sys;
 use connection::Connection;
 use jobs::Jobs;
 use poll::Poll;
+use tellings::Tellings;
 
 pub use setup::{Options, start};
 
@@ -50,6 +52,9 @@ struct Keeper {
     idle_since: Option<u64>,
     socket: PathBuf,
     is_closing: bool,
+    /// What happened and was not yet told.
+    untold: Vec<Event>,
+    tellings: Tellings,
     /// Held as long as we live: only one keeper for each directory.
     _lock: std::fs::File,
 }
@@ -215,7 +220,25 @@ impl Keeper {
     /// Notes what happened, tells the subscribers, and sends what waits to be sent.
     fn end_turn(&mut self) {
         let events = self.jobs.end_turn();
-        if !events.is_empty() && self.connections.values().any(|connection| connection.subscribes) {
+        let new = events.len();
+        self.untold.extend(events);
+        if self.tellings.tell_now(new, !self.untold.is_empty(), sys::boot_ms()) {
+            self.tell();
+        }
+        let poll = &self.poll;
+        self.connections.retain(|token, connection| match connection.flush(poll, *token) {
+            Ok(()) => true,
+            Err(err) => {
+                eprintln!("dropped a connection: {err}");
+                false
+            }
+        });
+    }
+
+    /// Tells the subscribers what happened.
+    fn tell(&mut self) {
+        let events = std::mem::take(&mut self.untold);
+        if self.connections.values().any(|connection| connection.subscribes) {
             let mut frame = Vec::new();
             match encode(&Frame::Events(events), &mut frame) {
                 Ok(()) => {
@@ -226,14 +249,6 @@ impl Keeper {
                 Err(err) => eprintln!("cannot tell what happened: {err}"),
             }
         }
-        let poll = &self.poll;
-        self.connections.retain(|token, connection| match connection.flush(poll, *token) {
-            Ok(()) => true,
-            Err(err) => {
-                eprintln!("dropped a connection: {err}");
-                false
-            }
-        });
     }
 
     fn watch_adopted(&mut self) {
@@ -249,7 +264,7 @@ impl Keeper {
 
     fn set_timer(&mut self) {
         let idle_at = self.idle_since.map(|since| since.saturating_add(self.idle.as_millis() as u64));
-        let next = [self.jobs.next_alarm(), idle_at].into_iter().flatten().min();
+        let next = [self.jobs.next_alarm(), self.tellings.due(), idle_at].into_iter().flatten().min();
         if let Err(err) = self.timer.set(next) {
             eprintln!("cannot set the timer: {err}");
         }
@@ -303,6 +318,8 @@ fn assemble(
         idle_since: None,
         socket: options.dir.join(god_runtime::keeper::SOCKET),
         is_closing: false,
+        untold: Vec::new(),
+        tellings: Tellings::default(),
         _lock: lock,
     })
 }

@@ -200,8 +200,14 @@ impl Jobs {
         };
         let at_ms = sys::wall_ms();
         let before = marks::ticks_now();
-        let spawned =
-            waiting.prepared.spawn(&waiting.launch, &place, &self.null, joins, &limits, &mut self.stack);
+        let spawned = waiting.prepared.spawn(
+            &waiting.launch,
+            &place,
+            self.descriptors,
+            joins,
+            &limits,
+            &mut self.stack,
+        );
         let pid = match spawned {
             Ok(pid) => pid,
             Err(spawn::SpawnError { code, reason }) => return self.settle_failed(intent, code, reason),
