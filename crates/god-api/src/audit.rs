@@ -158,7 +158,7 @@ async fn flush(store: &dyn Store, gathered: &Mutex<Gathered>) {
 }
 
 /// Ascending ids, those in a row as `first-last`.
-fn ranges(ids: &[TaskId]) -> String {
+pub(crate) fn ranges(ids: &[TaskId]) -> String {
     let mut text = String::new();
     let mut rest = ids;
     while let Some(first) = rest.first() {

@@ -1,12 +1,12 @@
 //! The errors of the interface. Clients know five codes, and show the text of two of them (400 and 500).
 
 use crate::http;
+use crate::typed::{self, Error};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use god_core::admission::Refusal;
 use god_core::store::StoreError;
 use god_core::wire::Fault;
-use serde_json::json;
 
 /// Why a request was not answered with what it asked for.
 #[derive(Debug)]
@@ -59,10 +59,10 @@ impl From<Refusal> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = |text: &str| json!({"error": text});
+        let body = |text: &str| Error { error: text.to_owned(), faults: Vec::new() };
         let (status, body) = match self {
             ApiError::Bad(text) => (StatusCode::BAD_REQUEST, body(&text)),
-            ApiError::Faults(faults) => (StatusCode::BAD_REQUEST, faults_body(&faults)),
+            ApiError::Faults(faults) => (StatusCode::BAD_REQUEST, faults_body(faults)),
             ApiError::NotLoggedIn(text) => (StatusCode::UNAUTHORIZED, body(text)),
             ApiError::Forbidden(text) => (StatusCode::FORBIDDEN, body(&text)),
             ApiError::NotFound(text) => (StatusCode::NOT_FOUND, body(&text)),
@@ -84,11 +84,11 @@ impl IntoResponse for ApiError {
 }
 
 /// All faults as one text, for clients that print it, and one by one.
-fn faults_body(faults: &[Fault]) -> serde_json::Value {
+fn faults_body(faults: Vec<Fault>) -> Error {
     let text = faults.iter().map(Fault::to_string).collect::<Vec<_>>().join("\n");
-    let list: Vec<_> = faults
-        .iter()
-        .map(|fault| json!({"path": fault.path, "wrong": fault.wrong, "accepted": fault.accepted}))
+    let faults = faults
+        .into_iter()
+        .map(|Fault { path, wrong, accepted }| typed::Fault { path, wrong, accepted })
         .collect();
-    json!({"error": text, "faults": list})
+    Error { error: text, faults }
 }

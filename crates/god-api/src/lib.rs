@@ -21,6 +21,7 @@ mod serve;
 mod subject;
 mod throttle;
 mod token;
+mod typed;
 mod why;
 
 pub use app::{App, Parts};

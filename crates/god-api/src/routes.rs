@@ -15,6 +15,7 @@ mod replay;
 mod submit;
 mod tasks;
 mod users;
+mod v2;
 
 pub(crate) use monitor::Monitors;
 pub(crate) use pushed::Pushed;
@@ -113,6 +114,7 @@ fn table() -> Vec<Route> {
         Route::get("/api/1.0/user/{id}/usage", Owner, "What a user used, by day.", users::usage),
     ];
     all.extend(changes());
+    all.extend(typed());
     all
 }
 
@@ -217,6 +219,65 @@ fn changes() -> Vec<Route> {
         ),
     ];
     change.into_iter().chain(by_both.into_iter().flatten()).collect()
+}
+
+/// The typed interface.
+fn typed() -> Vec<Route> {
+    use Who::{Admin, Owner, User};
+    vec![
+        Route::get("/api/2/tasks", User, "A page of tasks.", v2::tasks::list),
+        Route::get("/api/2/tasks/{id}", Owner, "A task with all that was asked for.", v2::tasks::one),
+        Route::change(POST, "/api/2/tasks/kill", User, "tasks.kill", "Ends many tasks.", v2::bulk::kill),
+        Route::change(
+            POST,
+            "/api/2/tasks/suspend",
+            User,
+            "tasks.suspend",
+            "Pauses many tasks.",
+            v2::bulk::suspend,
+        ),
+        Route::change(
+            POST,
+            "/api/2/tasks/resume",
+            User,
+            "tasks.resume",
+            "Lets many paused tasks go on.",
+            v2::bulk::resume,
+        ),
+        Route::change(
+            POST,
+            "/api/2/tasks/reschedule",
+            User,
+            "tasks.reschedule",
+            "Ends many runs and queues their tasks again.",
+            v2::bulk::reschedule,
+        ),
+        Route::change(
+            POST,
+            "/api/2/tasks/archive",
+            User,
+            "tasks.archive",
+            "Removes the files of many finished tasks.",
+            v2::bulk::archive,
+        ),
+        Route::change(
+            POST,
+            "/api/2/tasks/purge",
+            User,
+            "tasks.purge",
+            "Removes many finished tasks.",
+            v2::bulk::purge,
+        ),
+        Route::get("/api/2/usage", User, "What a user or project used.", v2::site::usage),
+        Route::get("/api/2/nodes", User, "Nodes, and what is taken of them.", v2::site::nodes),
+        Route::get("/api/2/audit", Admin, "Who changed what.", v2::site::audit),
+        Route::stream(
+            "/api/2/events",
+            User,
+            "Changes of the caller's tasks as they happen.",
+            events::typed_events,
+        ),
+    ]
 }
 
 /// What every answer tells a browser, unless it says something else: run nothing of it, show it in no frame, keep no copy.

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::hub::{Documents, Heard};
 use crate::subject::{Subject, bearer, of_token};
+use crate::typed;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -27,6 +28,25 @@ pub(super) async fn events(
     subject: Subject,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    listen(app, subject, headers, text).await
+}
+
+/// `GET /api/2/events`: the same, with typed tasks.
+pub(super) async fn typed_events(
+    State(app): State<App>,
+    subject: Subject,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let text = |task: &Task| json!(typed::Task::of(task, None)).to_string();
+    listen(app, subject, headers, text).await
+}
+
+async fn listen(
+    app: App,
+    subject: Subject,
+    headers: HeaderMap,
+    text: fn(&Task) -> String,
+) -> Result<Response, ApiError> {
     let documents = app.hub.documents();
     let changes = app.hub.listen().await?;
     let head = app.store.head().await?;
@@ -39,6 +59,7 @@ pub(super) async fn events(
         checked: Instant::now(),
         _documents: documents,
         changes,
+        text,
         app,
     };
     let events = futures::stream::unfold(listener, Listener::next);
@@ -50,6 +71,7 @@ struct Listener {
     user: UserId,
     token: String,
     changes: broadcast::Receiver<Heard>,
+    text: fn(&Task) -> String,
     first: Option<(&'static str, Seq)>,
     checked: Instant,
     _documents: Documents,
@@ -75,7 +97,7 @@ impl Listener {
             match heard {
                 Ok(Heard { note, task: Some(task) }) if task.spec.owner.id == self.user => {
                     let event = Event::default().event("task").id(note.seq.0.to_string());
-                    return Some((Ok(event.data(text(&task))), self));
+                    return Some((Ok(event.data((self.text)(&task))), self));
                 }
                 Ok(_) => {}
                 Err(RecvError::Lagged(_)) => {

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use god_core::ids::NodeName;
+use god_core::ids::{ExecutorName, NodeName};
 use god_core::resources::Amount;
 use god_core::state::Phase;
 use god_core::store::{Counts, Scan};
@@ -58,23 +58,33 @@ fn of(counts: &Counts, phases: &[Phase]) -> u64 {
     phases.iter().map(|phase| counts.0[usize::from(phase.code())]).sum()
 }
 
-/// `GET /usage`: what each node has and how much of it is taken.
-pub(super) async fn usage(State(app): State<App>) -> Result<Response, ApiError> {
-    let mut used: HashMap<NodeName, Amount> = HashMap::new();
+/// What is taken of each node, and by how many tasks.
+pub(super) async fn used_by_node(
+    app: &App,
+) -> Result<HashMap<(ExecutorName, NodeName), (Amount, u64)>, ApiError> {
+    let mut used: HashMap<_, (Amount, u64)> = HashMap::new();
     let scan = Scan::Phases(vec![Phase::Starting, Phase::Running]);
-    pages(&app, &scan, |task| {
+    pages(app, &scan, |task| {
         if let Some(attempt) = task.state.attempt() {
-            let sum = used.entry(attempt.node.clone()).or_default();
+            let (sum, tasks) = used.entry((attempt.executor.clone(), attempt.node.clone())).or_default();
             *sum = sum.plus(task.spec.amount());
+            *tasks += 1;
         }
         Ok(())
     })
     .await?;
+    Ok(used)
+}
+
+/// `GET /usage`: what each node has and how much of it is taken.
+pub(super) async fn usage(State(app): State<App>) -> Result<Response, ApiError> {
+    let used = used_by_node(&app).await?;
     let nodes = app.nodes().await?;
     let list: Vec<Value> = nodes
         .iter()
         .map(|node| {
-            let used = used.get(&node.name).copied().unwrap_or_default();
+            let (used, _) =
+                used.get(&(node.executor.clone(), node.name.clone())).copied().unwrap_or_default();
             let mut entry = json!({
                 "name": node.name,
                 "executor": node.executor,

@@ -167,18 +167,22 @@ pub(super) async fn usage(
     At(id): At<String>,
 ) -> Result<Response, ApiError> {
     let id = ProjectId::parse(&id).map_err(|_| unknown())?;
+    authorize_usage(&app, &subject, &id).await?;
+    usage_of(&app, &UsageOf::Project(id)).await
+}
+
+/// Lets those pass who may see what a project used.
+pub(super) async fn authorize_usage(app: &App, subject: &Subject, id: &ProjectId) -> Result<(), ApiError> {
     if id.as_str() == ProjectId::DEFAULT {
-        app.authorize(&subject, Action::Read, Object::Common).await?;
-    } else {
-        let projects = app.projects().await?;
-        match projects.iter().find(|project| project.id == id) {
-            Some(project) => app.authorize(&subject, Action::Read, Object::Project(project)).await?,
-            // Only admins are told that there is none.
-            None => {
-                app.authorize(&subject, Action::Read, Object::Site).await?;
-                return Err(unknown());
-            }
+        return app.authorize(subject, Action::Read, Object::Common).await;
+    }
+    let projects = app.projects().await?;
+    match projects.iter().find(|project| project.id == *id) {
+        Some(project) => app.authorize(subject, Action::Read, Object::Project(project)).await,
+        // Only admins are told that there is none.
+        None => {
+            app.authorize(subject, Action::Read, Object::Site).await?;
+            Err(unknown())
         }
     }
-    usage_of(&app, &UsageOf::Project(id)).await
 }

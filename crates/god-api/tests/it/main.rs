@@ -16,5 +16,6 @@ mod projects;
 mod pushed;
 mod removal;
 mod submit;
+mod typed;
 mod users;
 mod world;
