@@ -5,6 +5,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use futures::StreamExt;
 use god_core::TaskId;
+use god_core::board::{Board, Line};
 use god_core::group::Group;
 use god_core::ids::{ExecutorName, NodeName};
 use god_core::reason::{Code, Reason};
@@ -63,12 +64,14 @@ async fn the_fields_of_a_task() {
 async fn states_and_reasons() {
     let world = world().await;
     let waiting = world.submit("bob", |_| {}).await;
-    let group = Group::of(&world.task(waiting).await.spec);
+    let key = Group::of(&world.task(waiting).await.spec).key();
     let reason = Reason::new(Code::Resources, "No room: 1 core free").with("cores_free", 1u32);
-    let text = serde_json::to_string(&reason).expect("plain");
-    world.store.pin(vec![(format!("why/{}", group.key()), Some(text))]).await.expect("pinned");
+    let line = Line { why: Some(0), knots: vec![(waiting.0, 3)] };
+    let board = Board { reasons: vec![reason], groups: [(key.clone(), line)].into(), ..Board::default() };
+    let text = serde_json::to_string(&board).expect("plain data");
+    world.store.pin(vec![(Board::pin_of(&key), Some(text))]).await.expect("pinned");
     let task = world.get("bob", &format!("/api/2/tasks/{waiting}")).await.ok();
-    assert_eq!(task["state"], "pending");
+    assert_eq!((&task["state"], &task["position"]), (&json!("pending"), &json!(3)));
     assert_eq!(
         task["reason"],
         json!({"code": "resources", "text": "No room: 1 core free", "numbers": {"cores_free": 1}})
@@ -119,7 +122,7 @@ async fn pages_follow_each_other_and_lose_nothing() {
     }
     assert_eq!(
         ids(&list(&world, "bob", "?limit=100000").await).len(),
-        28,
+        27,
         "a large page is cut, not refused"
     );
 }
@@ -281,7 +284,7 @@ async fn until(stream: &mut BodyDataStream, text: &str) -> String {
     let mut seen = String::new();
     while !seen.contains(text) {
         let chunk = tokio::time::timeout(Duration::from_secs(20), stream.next()).await.expect("in time");
-        seen.push_str(&String::from_utf8(chunk.expect("goes on").expect("whole").to_vec()).expect("UTF-8"));
+        seen.push_str(std::str::from_utf8(&chunk.expect("goes on").expect("whole")).expect("UTF-8"));
     }
     seen
 }
