@@ -41,8 +41,10 @@ fn one_by_one(pending: &Pending, ranked: &Ranked) -> Knots {
 struct Line {
     first: (Rank, TaskId),
     last: (Rank, TaskId),
-    /// Tasks of the group behind the first one.
-    more: f64,
+    /// Tasks of the group between the two.
+    between: f64,
+    /// Whether the two are one.
+    single: bool,
 }
 
 impl Line {
@@ -51,7 +53,7 @@ impl Line {
         let first = ranked.key(place, extent.first.0, extent.first.1);
         // A clock that was set back between two submits bends no line.
         let last = ranked.key(place, extent.last.0, extent.last.1).max(first);
-        Line { first, last, more: extent.n.saturating_sub(1) as f64 }
+        Line { first, last, between: extent.n.saturating_sub(2) as f64, single: extent.n < 2 }
     }
 
     /// How many tasks there are for each step of rank, or of id where all have the same rank.
@@ -59,9 +61,9 @@ impl Line {
         let ranks = self.last.0.0 - self.first.0.0;
         let ids = self.last.1.0.saturating_sub(self.first.1.0) as f64;
         if ranks > 0.0 {
-            Density { by_rank: self.more / ranks, by_id: 0.0 }
+            Density { by_rank: self.between / ranks, by_id: 0.0 }
         } else if ids > 0.0 {
-            Density { by_rank: 0.0, by_id: self.more / ids }
+            Density { by_rank: 0.0, by_id: self.between / ids }
         } else {
             Density::default()
         }
@@ -101,12 +103,13 @@ fn by_groups(pending: &Pending, ranked: &Ranked) -> Knots {
             sum.by_rank -= density.by_rank;
             sum.by_id -= density.by_id;
             ahead += 1.0;
-            if line.last != line.first {
+            if !line.single {
                 knots[n].1.push(knot);
             }
         } else {
             sum.by_rank += density.by_rank;
             sum.by_id += density.by_id;
+            ahead += f64::from(u8::from(!line.single));
             knots[n].1.push(knot);
         }
     }
