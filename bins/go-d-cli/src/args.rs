@@ -231,7 +231,7 @@ pub struct PurgeArgs {
     #[arg(long, value_name = "DAYS")]
     pub older: Option<u32>,
     /// Of these only those with this tag
-    #[arg(long, value_name = "WORD", requires = "older")]
+    #[arg(long, value_name = "WORD", requires = "older", conflicts_with = "ids")]
     pub tag: Option<String>,
     /// Do not ask
     #[arg(long)]

@@ -55,7 +55,7 @@ pub async fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Suspend(args) => act::SUSPEND.run(&args.ids, &api()?, printer).await,
         Command::Resume(args) => act::RESUME.run(&args.ids, &api()?, printer).await,
         Command::Reschedule(args) => act::RESCHEDULE.run(&args.ids, &api()?, printer).await,
-        Command::Replay(args) => act::REPLAY.run(&args.ids, &api()?, printer).await,
+        Command::Replay(args) => act::replay(&args.ids, &api()?, printer).await,
         Command::Update(args) => act::update(&args, &api()?, printer).await,
         Command::Archive(args) => act::archive(&args, &api()?, printer).await,
         Command::Purge(args) => act::purge(&args, &api()?, printer).await,

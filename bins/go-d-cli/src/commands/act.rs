@@ -2,7 +2,7 @@
 //! notes the request; the daemons carry it out soon after.
 
 use crate::args::{ArchiveArgs, Format, KillArgs, PurgeArgs, UpdateArgs};
-use crate::client::Api;
+use crate::client::{Api, garbled};
 use crate::commands::{for_each, resolve};
 use crate::failure::Failure;
 use crate::ids::IdList;
@@ -55,9 +55,6 @@ pub const RESCHEDULE: Action = Action {
     rejected: "reschedule rejected",
 };
 
-/// Submits copies.
-pub const REPLAY: Action =
-    Action { route: Some("replay"), delete: false, doing: "copying", done: "submitted again", rejected: "" };
 /// Hands the files of tasks that are over to the archive.
 pub const ARCHIVE: Action = Action {
     route: Some("archive"),
@@ -116,6 +113,27 @@ pub async fn update(args: &UpdateArgs, api: &Api, printer: Printer) -> Result<u8
         let answer = api.json(&api.ask(Method::PUT, &["task", &id.to_string()], doing).body(body)).await?;
         if printer.format != Format::Json && !printer.quiet {
             printer.line(&format!("task {id}: {}", said(&answer, "changed")))?;
+        }
+        Ok(answer)
+    })
+    .await;
+    if printer.format == Format::Json {
+        printer.json(&Value::Array(answers))?;
+    }
+    ended.map(|()| 0)
+}
+
+/// Submits copies; says their ids.
+pub async fn replay(lists: &[IdList], api: &Api, printer: Printer) -> Result<u8, Failure> {
+    let ids = resolve(api, lists).await?;
+    let (answers, ended) = for_each(&ids, async |id| {
+        let ask = api.get(&["task", &id.to_string(), "replay"], format!("copying task {id}"));
+        let answer = api.json(&ask).await?;
+        let copy = answer["id"].as_u64().ok_or_else(|| garbled(&ask, "no id in it"))?;
+        match printer.format {
+            Format::Json => {}
+            _ if printer.quiet => printer.line(&copy.to_string())?,
+            _ => printer.line(&format!("Task added. Job id is {copy}"))?,
         }
         Ok(answer)
     })
@@ -185,7 +203,7 @@ impl Action {
             let method = match (self.delete, self.route) {
                 (true, _) => Method::DELETE,
                 // Older servers take these as GET only.
-                (false, Some("archive" | "replay")) => Method::GET,
+                (false, Some("archive")) => Method::GET,
                 (false, _) => Method::POST,
             };
             let mut parts = vec!["task", &number];

@@ -139,11 +139,24 @@ pub async fn update_user(api: &Api, login: &str, quotas: &QuotaArgs) -> Result<V
     let mut usage = user["usage"].clone();
     set_quotas(&mut usage, quotas);
     let body = json!({"id": login, "usage": usage});
-    let mut answer = api
-        .json(&api.ask(Method::PUT, &["user", login], format!("changing user {login}")).body(body))
-        .await?;
+    let doing = format!("changing user {login}");
+    let mut answer = api.json(&api.ask(Method::PUT, &["user", login], doing.clone()).body(body)).await?;
     drop_keys(&mut answer);
-    Ok(answer)
+    // A server takes what the caller may change and leaves the rest without a word.
+    let mut wanted = json!({});
+    set_quotas(&mut wanted, quotas);
+    let left = wanted.as_object().into_iter().flatten().find(|(name, value)| {
+        let now = answer["usage"][name.as_str()].as_f64();
+        now.is_some() && now != value.as_f64()
+    });
+    match left {
+        None => Ok(answer),
+        Some((name, _)) => {
+            let now = scalar(&answer["usage"][name.as_str()]);
+            let text = format!("{name} stays {now}; administrators change it");
+            Err(Failure::Refused { doing, text: crate::text::short(&text, 200) })
+        }
+    }
 }
 
 fn nothing_to_change() -> Failure {

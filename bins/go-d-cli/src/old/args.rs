@@ -94,7 +94,7 @@ pub enum GodJobCommand {
         #[arg(long)]
         days: Option<u32>,
         /// Of these only those with this tag
-        #[arg(short, long, value_name = "WORD", requires = "days")]
+        #[arg(short, long, value_name = "WORD", requires = "days", conflicts_with = "id")]
         tag: Option<String>,
         /// Remove files and record
         #[arg(long)]

@@ -17,9 +17,16 @@ fn server() -> Fake {
         "GET /task/7" => {
             Answer::json(&json!({"requirements": {"array": {"values": "2:8:3", "tasks": [8, 9, 10]}}}))
         }
-        line if line.starts_with("DELETE /task/") => Answer::json(
+        line if line.starts_with("DELETE /task/") && !line.ends_with("/archive") => Answer::json(
             &json!({"msg": "Task will be killed", "id": 1, "status": {"secondary": "kill requested"}}),
         ),
+        "GET /task/3/replay" => Answer::json(&json!({"msg": "Task added", "id": 77})),
+        "PUT /task/3" => Answer::json(&json!({"msg": "changed"})),
+        "GET /task/3/archive"
+        | "DELETE /task/3/archive"
+        | "GET /archive/30"
+        | "DELETE /archive/0?tag=t"
+        | "DELETE /user/ada/task" => Answer::json(&json!({"msg": "noted"})),
         _ => Answer::missing(),
     })
 }
@@ -71,4 +78,52 @@ fn other_requests() {
     let done = account.run(&["kill", "1,2", "--output", "json"]).with(0);
     let answers: Value = serde_json::from_str(done.out()).expect("JSON");
     assert_eq!(answers.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn copies_changes_archives_and_removals() {
+    let server = server();
+    let account = Account::at(&server);
+    let run = |line: &str| account.run(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(run("replay 3").with(0).out(), "Task added. Job id is 77\n");
+    assert_eq!(run("replay 3 -q").with(0).out(), "77\n");
+    assert_eq!(run("update 3 maxlifespan 3d").with(0).out(), "task 3: changed\n");
+    assert_eq!(server.request("PUT /task/3").json(), json!({"name": "maxlifespan", "value": "3d"}));
+    assert_eq!(run("archive 3").with(0).out(), "task 3: noted\n");
+    assert_eq!(run("archive --older 30").with(0).out(), "tasks over for more than 30 days: noted\n");
+    run("purge 3").with(1).says(&["cannot be undone", "--yes"]);
+    assert_eq!(run("purge 3 --yes").with(0).out(), "task 3: noted\n");
+    assert_eq!(
+        run("purge --older 0 --tag t --yes").with(0).out(),
+        "tasks over for more than 0 days: noted\n"
+    );
+    assert_eq!(run("kill --mine").with(0).out(), "your tasks: noted\n");
+    for bad in ["purge", "purge 3 --tag t", "archive", "kill --mine --tag t", "update 3 x"] {
+        run(bad).with(2);
+    }
+}
+
+#[test]
+fn sessions() {
+    let server = Fake::start(|seen, _| match seen.line().as_str() {
+        "GET /task/9" => {
+            Answer::json(&json!({"id": 9, "user": {"id": "ada"}, "command": {"interactive": true},
+            "container": {"root": false, "ports": ["10022"], "meta": {"Node": {"Name": "n1"}}},
+            "status": {"primary": "running"}}))
+        }
+        _ => Answer::missing(),
+    });
+    let account = Account::at(&server);
+    assert_eq!(account.run(&["ssh", "9"]).with(0).out(), "user\tada\nhost\tn1\nport\t10022\n");
+    let table = account.run(&["ssh", "9", "--output", "table"]).with(0);
+    assert_eq!(table.out(), "ssh -p 10022 ada@n1\n");
+    let bin = account.home.path().join("bin");
+    std::fs::create_dir(&bin).expect("made");
+    let path = bin.to_str().expect("text").to_owned();
+    let account = account.set("PATH", &path);
+    account.run(&["ssh", "9", "--run"]).with(1).says(&["cannot start ssh"]);
+    std::fs::write(bin.join("ssh"), "#!/bin/sh\necho \"called $*\"\nexit 9\n").expect("written");
+    std::fs::set_permissions(bin.join("ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("ours");
+    assert_eq!(account.run(&["ssh", "9", "--run"]).with(9).out(), "called -p 10022 ada@n1\n");
 }

@@ -15,7 +15,13 @@ fn project() -> Value {
 
 fn server() -> Fake {
     Fake::start(|seen, _| match seen.line().as_str() {
-        "GET /user/ada" | "PUT /user/ada" => Answer::json(&user("ada")),
+        "PUT /user/ada" => {
+            let mut user = user("ada");
+            user["usage"] = seen.json()["usage"].clone();
+            Answer::json(&user)
+        }
+        "GET /user/ada" => Answer::json(&user("ada")),
+        "GET /user/eve" | "PUT /user/eve" => Answer::json(&user("eve")),
         "GET /user" => Answer::json(&json!([user("ada"), user("bob")])),
         "GET /user/ada/project" => Answer::json(&json!([{"id": "default", "prio": 50}, project()])),
         "GET /project" => Answer::json(&json!([project()])),
@@ -60,6 +66,7 @@ fn users_are_shown_and_changed() {
     let sent = server.request("PUT /user/ada").json();
     let want = json!({"prio": 70, "quota_time": 0, "quota_cpu": 4, "quota_ram": 0, "disk": 2048});
     assert_eq!(sent, json!({"id": "ada", "usage": want}));
+    account.run(&["user", "update", "eve", "--prio", "70"]).with(4).says(&["prio stays 50"]);
     account.run(&["user", "update", "ada"]).with(1).says(&["nothing to change"]);
     account.run(&["user", "update", "ada", "--prio", "101"]).with(2);
     account.run(&["user", "remove", "bob"]).with(1).says(&["--yes"]);

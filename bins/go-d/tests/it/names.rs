@@ -181,3 +181,64 @@ fn the_client_of_today_against_a_real_service() {
     assert!(cli(&["whoami"]).contains(&user));
     running.end();
 }
+
+#[test]
+fn administrators_work_under_the_older_names_too() {
+    let site = Site::new();
+    let (running, client) = site.up("local");
+    let (user, key) = site.worker();
+    let person = Person::new(&site);
+    let login: Value =
+        serde_json::from_str(&fs::read_to_string(site.data().join("client.json")).expect("read"))
+            .expect("JSON");
+    let text = |name: &str| login[name].as_str().expect("a text").to_owned();
+    let (admin, admin_key) = (text("user"), text("apikey"));
+    let as_user = |user: &str, key: &str| {
+        person.ok("godlogin", &["-a", key, "-l", user, "-s", &client.url()]);
+    };
+
+    as_user(&admin, &admin_key);
+    person.ok(
+        "godproject",
+        &["create", "sea", "-d", "the sea", "-m", &admin, "--prio", "70", "--quota_cpu", "9"],
+    );
+    assert!(person.ends(1, "godproject", &["create", "sea"]).contains("already"));
+    assert!(person.ok("godproject", &["listall"]).contains("the sea"));
+    person.ok("godproject", &["addmember", "sea", "-m", &user]);
+    person.ok("godproject", &["volume", "sea", "--add", "-v", "tide", "--path", "/srv/tide", "--acl", "rw"]);
+    person.ok("godproject", &["update", "sea", "-d", "the deep sea"]);
+    let shown = person.ok("godproject", &["show", "sea"]);
+    for want in ["the deep sea", "70", &user, &admin, "tide:rw /srv/tide at /srv/tide"] {
+        assert!(shown.contains(want), "{want} is not in {shown}");
+    }
+    person.ok("godproject", &["volume", "sea", "--delete", "-v", "tide"]);
+    person.ok("godproject", &["deletemember", "sea", "-m", &admin]);
+    assert!(person.ends(1, "godproject", &["show", "none"]).starts_with("Not Found"));
+    assert!(person.ok("goduser", &["list"]).contains(&user));
+    person.ok("goduser", &["update", &user, "--prio", "60", "--quota_ram", "1000"]);
+    let shown = person.ok("goduser", &["show", &user]);
+    assert!(shown.contains("60") && shown.contains("1000") && !shown.contains(&key), "{shown}");
+
+    as_user(&user, &key);
+    assert!(person.ok("godproject", &["list"]).contains("sea"));
+    person.ends(4, "godproject", &["listall"]);
+    person.ends(4, "goduser", &["update", &user, "--prio", "100"]);
+    let said = person.ok("godjob", &["create", "-n", "x", "-p", "sea", "--cmd", "true", "--wait"]);
+    let id = said.trim_end().strip_prefix("Task added. Job id is ").expect("the words of old").to_owned();
+    person.ok("godproject", &["usage", "sea"]);
+    assert!(
+        person.ends(4, "godjob", &["create", "-n", "x", "-p", "tide", "--cmd", "true"]).contains("project")
+    );
+    let copy = person.ok("go-d-cli", &["replay", "-q", &id]).trim_end().to_owned();
+    person.ok("go-d-cli", &["wait", &copy]);
+    person.ok("godjob", &["archive", &id]);
+    assert!(person.ok("godjob", &["archive", "--days", "0"]).contains("will be archived"));
+    assert!(person.ends(1, "godjob", &["update", &id, "--name", "uid", "--value", "0"]).contains("uid"));
+
+    as_user(&admin, &admin_key);
+    person.ok("godproject", &["quota_reset", "sea"]);
+    person.ok("godproject", &["delete", "sea"]);
+    assert!(!person.ok("godproject", &["listall"]).contains("sea"));
+    person.ok("goduser", &["delete", &user]);
+    running.end();
+}
