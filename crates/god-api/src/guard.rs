@@ -8,7 +8,7 @@ use crate::http::LargeBody;
 use crate::route::{Kind, RouteInfo, Who};
 use crate::serve::Peer;
 use crate::subject::Subject;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -99,8 +99,11 @@ async fn pass(app: App, info: Arc<RouteInfo>, request: Request, next: Next) -> R
     }
 }
 
-/// The answer, which holds the turn until its body has ended.
+/// The answer, which holds the turn until its body has ended. One that is ready as a whole needs none any more.
 fn holding(response: Response, turn: Option<OwnedSemaphorePermit>) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
     let (parts, body) = response.into_parts();
     let turn = Arc::new(turn);
     let body = body.into_data_stream().map(move |chunk| {

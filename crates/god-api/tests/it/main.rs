@@ -4,6 +4,7 @@ mod acts;
 mod archive;
 mod audit;
 mod bodies;
+mod clients;
 mod files;
 mod listener;
 mod lists;
