@@ -92,7 +92,7 @@ impl Boards {
         if self.groups.is_empty() {
             return (None, None);
         }
-        let key = Group::of(&task.spec).key();
+        let key = Group::of_task(task).key();
         // Of an array, what counts is its first child.
         let first = if task.array().is_some() { task.id.child(0) } else { task.id };
         match self.groups.get(&Board::pin_of(&key)) {

@@ -1,8 +1,9 @@
 //! Groups of pending tasks that the scheduler need not tell apart: same user, same project, same shape.
 
-use crate::ids::{ProjectId, UserId};
+use crate::ids::{NodeName, ProjectId, UserId};
 use crate::resources::Amount;
 use crate::spec::TaskSpec;
+use crate::task::Task;
 use crate::units::Seconds;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -24,6 +25,8 @@ pub struct Shape {
     pub ports: usize,
     /// Time limit of one run: what may run beside room that is kept depends on it.
     pub time_limit: Option<Seconds>,
+    /// Nodes that lost an earlier run of it, where the site does not use them again for it.
+    pub avoid: Vec<NodeName>,
 }
 
 /// A group of pending tasks.
@@ -51,9 +54,18 @@ impl Group {
                 executor: spec.executor.clone().unwrap_or_default(),
                 labels: spec.labels.clone(),
                 ports: spec.ports.len() + usize::from(spec.interactive),
-                time_limit: spec.time_limit,
+                time_limit: spec.limit(),
+                avoid: Vec::new(),
             },
         }
+    }
+
+    /// The group of a task that may have run before: with the nodes that lost it.
+    #[must_use]
+    pub fn of_task(task: &Task) -> Group {
+        let mut group = Group::of(&task.spec);
+        group.shape.avoid.clone_from(&task.failures.nodes);
+        group
     }
 }
 
@@ -93,7 +105,7 @@ impl Group {
     /// A short text that names the group among processes: FNV-1a (Fowler, Noll, Vo), 64 bits, of its contents.
     #[must_use]
     pub fn key(&self) -> String {
-        let Shape { cores, ram, gpus, executor, labels, ports, time_limit } = &self.shape;
+        let Shape { cores, ram, gpus, executor, labels, ports, time_limit, avoid } = &self.shape;
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let mut feed = |bytes: &[u8]| {
             // Each part is followed by a byte that text does not contain.
@@ -105,6 +117,10 @@ impl Group {
         feed(self.project.as_str().as_bytes());
         feed(executor.as_bytes());
         labels.iter().for_each(|label| feed(label.as_bytes()));
+        for node in avoid {
+            feed(b"!");
+            feed(node.as_str().as_bytes());
+        }
         for number in [u64::from(*cores), u64::from(*ram), u64::from(*gpus), *ports as u64] {
             feed(&number.to_le_bytes());
         }
@@ -127,6 +143,7 @@ mod tests {
             labels: vec!["a".into(), "b".into()],
             ports: 0,
             time_limit: None,
+            avoid: Vec::new(),
         };
         let group =
             Group { owner: UserId::new("bob"), project: ProjectId::new("default"), shape: shape.clone() };
@@ -134,6 +151,7 @@ mod tests {
         let others = [
             Group { owner: UserId::new("bo"), project: ProjectId::new("bdefault"), shape: shape.clone() },
             with(Shape { cores: 2, ..shape.clone() }),
+            with(Shape { avoid: vec![NodeName::new("n")], ..shape.clone() }),
             with(Shape { ram: 2, ..shape.clone() }),
             with(Shape { gpus: 1, ..shape.clone() }),
             with(Shape { executor: "a".into(), labels: vec!["b".into()], ..shape.clone() }),
@@ -145,6 +163,6 @@ mod tests {
         keys.push(group.key());
         keys.sort();
         keys.dedup();
-        assert_eq!((keys.len(), keys[0].len()), (9, 16));
+        assert_eq!((keys.len(), keys[0].len()), (10, 16));
     }
 }

@@ -20,6 +20,8 @@ pub struct Rules {
     pub live: bool,
     /// Points of usage.
     pub usage: bool,
+    /// Calls to a flow server, for tasks that ask for them.
+    pub flow: bool,
 }
 
 impl Rules {
@@ -92,6 +94,8 @@ pub enum Message {
     Live(Live),
     /// A point in a database of measurements.
     Usage(Usage),
+    /// A call to a flow server: the task is over.
+    Flow {},
 }
 
 /// A mail to the owner of a task.
@@ -199,6 +203,9 @@ pub fn of(task: &Task, moments: &[Moment], rules: Rules) -> Vec<Notice> {
         }
         if rules.live && task.parent.is_none() {
             add("live".to_owned(), Message::Live(live(task)));
+        }
+        if rules.flow && task.spec.fields.get("godflow").is_some_and(|text| text == "true") {
+            add("flow".to_owned(), Message::Flow {});
         }
         if let (true, Some(usage)) = (rules.usage, usage(task)) {
             add("usage".to_owned(), Message::Usage(usage));

@@ -289,6 +289,7 @@ fn settings(config: &Config) -> Settings {
         kill_grace: Seconds(base.grace_seconds),
         usage_days: base.usage_window_days,
         disk_quota: config.scheduling.disk_quota_bytes.map(Bytes),
+        skip_failed_nodes: config.scheduling.skip_failed_nodes,
         ports: ports.start..ports.start.saturating_add(ports.range),
         ..Settings::default()
     }

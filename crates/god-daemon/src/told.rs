@@ -5,7 +5,7 @@ use god_config::{Config, InfluxDb, Mail, Redis, StoreKind};
 use god_core::notice::Rules;
 use god_core::store::Store;
 use god_telemetry::Outbox;
-use god_telemetry::outbox::{BadChannel, Channel, influx, live, mail};
+use god_telemetry::outbox::{BadChannel, Channel, flow, influx, live, mail};
 use std::sync::Arc;
 
 /// Name of the lease under which one process sends.
@@ -15,7 +15,17 @@ const SMTPS: u16 = 465;
 
 /// Which notices a site wants.
 pub(crate) fn rules(config: &Config) -> Rules {
-    Rules { mail: config.mail.is_some(), live: publishes(config), usage: config.stores.influxdb.is_some() }
+    Rules {
+        mail: config.mail.is_some(),
+        live: publishes(config),
+        usage: config.stores.influxdb.is_some(),
+        flow: calls_flow(config),
+    }
+}
+
+/// Whether a flow server is called: its watcher is configured.
+fn calls_flow(config: &Config) -> bool {
+    config.scheduling.watchers.iter().any(|name| name == "godflow")
 }
 
 /// Whether live events go to Redis; the web server tells its own users in any case.
@@ -34,6 +44,17 @@ fn channels(config: &Config, store: &Arc<dyn Store>) -> Result<Vec<Arc<dyn Chann
     }
     if let Some(influx) = &config.stores.influxdb {
         channels.push(Arc::new(influx::Influx::new(influx_options(influx))?));
+    }
+    if calls_flow(config) {
+        let missing = |key| BadChannel {
+            key,
+            what: "is missing, and the watcher godflow needs it".to_owned(),
+            source: None,
+        };
+        let frontend = config.flow.frontend.as_ref().ok_or_else(|| missing("flow.frontend"))?;
+        let secret = config.auth.shared_secret_passphrase.as_ref();
+        let secret = secret.ok_or_else(|| missing("shared_secret_passphrase"))?;
+        channels.push(Arc::new(flow::FlowCaller::new(frontend.reveal(), secret.reveal().as_bytes())?));
     }
     Ok(channels)
 }
@@ -127,6 +148,13 @@ mod tests {
         assert!(rules(&config).live);
         config.sharing.live_events = false;
         assert!(rules(&config).is_silent());
+        config.scheduling.watchers = vec!["godflow".to_owned()];
+        assert!(rules(&config).flow);
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let missing = |config: &Config| channels(config, &store).unwrap_err().to_string();
+        assert!(missing(&config).starts_with("flow.frontend"));
+        config.flow.frontend = Some(god_config::Endpoint::new("http://127.0.0.1:1"));
+        assert!(missing(&config).starts_with("shared_secret_passphrase"));
     }
 
     #[tokio::test]

@@ -134,6 +134,8 @@ pub struct Capacity {
     range: std::ops::Range<u16>,
     /// For each executor, the room that is kept on one of its nodes.
     kept: Vec<Option<Kept>>,
+    /// Whether nodes that lost a task are avoided for it.
+    skip_failed_nodes: bool,
 }
 
 impl Capacity {
@@ -142,6 +144,12 @@ impl Capacity {
     pub fn new(executors: Vec<ExecutorName>, range: std::ops::Range<u16>) -> Capacity {
         let kept = executors.iter().map(|_| None).collect();
         Capacity { executors, range, kept, ..Capacity::default() }
+    }
+
+    /// Whether a task is not placed again on nodes that lost it, as long as there are others that could take it.
+    #[must_use]
+    pub fn skipping_failed_nodes(self, skip_failed_nodes: bool) -> Capacity {
+        Capacity { skip_failed_nodes, ..self }
     }
 
     /// Takes over what an executor says of its nodes; those it does not name any more are gone.
@@ -285,13 +293,19 @@ impl Capacity {
             return Err(NoRoom::NoNodes(executor.to_string()));
         }
         let need = shape.amount();
+        // Where no other node could ever take it, one that lost it is better than none.
+        let failed = |key: &(ExecutorName, NodeName)| shape.avoid.contains(&key.1);
+        let avoids = self.skip_failed_nodes
+            && places
+                .clone()
+                .any(|(key, place)| !failed(key) && place.has_labels(shape) && need.fits(place.node.total));
         let mut best: Option<(Amount, &(ExecutorName, NodeName))> = None;
         let (mut labelled, mut large_enough) = (false, false);
         let (mut largest, mut free_most) = (None::<Amount>, Amount::default());
         let mut kept_node = None;
         let limit = shape.time_limit.map(|limit| Duration::from_secs(limit.0));
         for (key, place) in places {
-            if !place.has_labels(shape) {
+            if !place.has_labels(shape) || (avoids && failed(key)) {
                 continue;
             }
             labelled = true;

@@ -137,7 +137,7 @@ impl Pending {
     }
 
     fn queue_of(&mut self, task: &Task, accounts: &mut Accounts) -> GroupIx {
-        let group = Group::of(&task.spec);
+        let group = Group::of_task(task);
         if let Some(ix) = self.index.get(&group) {
             return *ix;
         }
@@ -315,7 +315,7 @@ impl Pending {
     /// The group of a task that is or was queued.
     #[must_use]
     pub fn group_of(&self, task: &Task) -> Option<GroupIx> {
-        self.index.get(&Group::of(&task.spec)).copied()
+        self.index.get(&Group::of_task(task)).copied()
     }
 
     /// The groups that have something to start, also those that are left alone for a while.

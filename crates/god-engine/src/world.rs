@@ -89,6 +89,8 @@ pub struct Settings {
     pub keep_after: Duration,
     /// How long a task waits before it is tried out of order now and then.
     pub overdue_after: Duration,
+    /// Whether a task is not placed again on a node that lost it, as long as there are others.
+    pub skip_failed_nodes: bool,
     /// Ports to give to tasks.
     pub ports: std::ops::Range<u16>,
 }
@@ -113,6 +115,7 @@ impl Default for Settings {
             disk_quota: None,
             keep_after: Duration::from_secs(60),
             overdue_after: Duration::from_secs(3600),
+            skip_failed_nodes: false,
             ports: 10_000..11_000,
         }
     }

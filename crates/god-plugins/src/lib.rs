@@ -59,6 +59,7 @@ type BuildWatcher = fn(&Config) -> Arc<dyn WatcherPlugin>;
 /// Constructors of watchers.
 const WATCHERS: &[(&str, BuildWatcher)] = &[
     (watcher_maxlifespan::NAME, |_| Arc::new(watcher_maxlifespan::MaxLifespan)),
+    (watcher_godflow::NAME, |_| Arc::new(watcher_godflow::Godflow)),
     (watcher_fake::NAME, |_| Arc::new(watcher_fake::Fake)),
 ];
 

@@ -4,6 +4,7 @@
 //! Whoever holds the lease sends; the work of the suite never waits for it. A notice that can not be delivered is tried
 //! again with growing pauses and given up at an age that its channel says.
 
+pub mod flow;
 pub mod influx;
 pub mod live;
 pub mod mail;

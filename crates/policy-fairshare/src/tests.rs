@@ -36,6 +36,7 @@ fn group(one: &One) -> Group {
         labels: Vec::new(),
         ports: 0,
         time_limit: None,
+        avoid: Vec::new(),
     };
     Group { owner: UserId::new(one.user), project: ProjectId::new(one.project), shape }
 }

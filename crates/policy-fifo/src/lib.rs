@@ -37,6 +37,7 @@ mod tests {
             labels: Vec::new(),
             ports: 0,
             time_limit: None,
+            avoid: Vec::new(),
         };
         Group { owner: UserId::new(owner), project: ProjectId::new("default"), shape }
     }

@@ -55,6 +55,9 @@ pub struct JobArgs {
     /// Kill it after this time: 90s, 15m, 12h, 7d
     #[arg(long, value_name = "TIME", value_parser = time_limit)]
     pub time_limit: Option<String>,
+    /// Get this signal some time before the time limit: USR1@5m, a minute when no time is said
+    #[arg(long, value_name = "NAME[@TIME]", value_parser = warning)]
+    pub signal: Option<String>,
     /// Start it again that often after a failure of its node; the server's rule unless given
     #[arg(long, value_name = "N")]
     pub retry: Option<u32>,
@@ -109,6 +112,7 @@ impl JobArgs {
             volume: volumes(self.volume, below.volume),
             executor: self.executor.or(below.executor),
             time_limit: self.time_limit.or(below.time_limit),
+            signal: self.signal.or(below.signal),
             retry: self.retry.or(below.retry),
             port: if self.port.is_empty() { below.port } else { self.port },
             network: self.network.or(below.network),
@@ -206,6 +210,10 @@ impl std::str::FromStr for Volume {
 }
 
 /// The text as it stands, once it is known to be a time.
+fn warning(text: &str) -> Result<String, god_core::warning::BadWarning> {
+    text.parse::<god_core::warning::Warning>().map(|_| text.to_owned())
+}
+
 fn time_limit(text: &str) -> Result<String, god_core::units::BadSpan> {
     Seconds::parse(text).map(|_| text.trim().to_owned())
 }

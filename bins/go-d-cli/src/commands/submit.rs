@@ -280,6 +280,7 @@ fn body(args: &JobArgs, name: &str, script: &str, after: &[u64], image: Option<&
     need("after_policy", (!args.after_ok.is_empty()).then(|| "ok".into()));
     need("executor", args.executor.as_deref().map(Value::from));
     need("time_limit", args.time_limit.as_deref().map(Value::from));
+    need(god_core::warning::WARN_FIELD, args.signal.as_deref().map(Value::from));
     need("failure_policy", args.retry.map(Value::from));
     need("ports", (!args.port.is_empty()).then(|| json!(args.port)));
     need("network", args.network.as_deref().map(Value::from));

@@ -32,7 +32,7 @@ const VALUED: &[Valued] = &[
     Valued("--output", "-o", What::Ignored),
     Valued("--partition", "-p", What::Ignored),
     Valued("--qos", "-q", What::Ignored),
-    Valued("--signal", "", What::Ignored),
+    Valued("--signal", "", What::Signal),
 ];
 
 /// Long name, short name (empty: none), meaning.
@@ -60,6 +60,7 @@ enum What {
     Memory,
     MemoryPerCpu,
     Time,
+    Signal,
     Array,
     Dependency,
     Gpus,
@@ -124,6 +125,12 @@ impl Lines {
             What::Memory => self.job.ram = Some(gib(bytes(value)?)),
             What::MemoryPerCpu => self.per_cpu = Some(bytes(value)?),
             What::Time => self.job.time_limit = time(value)?,
+            // `B:` is about the shell of a batch job; ours are all of that kind.
+            What::Signal => {
+                let value = value.strip_prefix("B:").unwrap_or(value);
+                value.parse::<god_core::warning::Warning>().map_err(|bad| bad.to_string())?;
+                self.job.signal = Some(value.to_owned());
+            }
             What::Array => self.job.array = Some(array(value)?),
             What::Dependency => self.dependency(value)?,
             What::Gpus => self.job.gpus = Some(gpus(value)?),
@@ -275,6 +282,8 @@ mod tests {
         assert_eq!(took("--array=5").array.map(|array| array.count()), Some(1));
         assert_eq!(took("--dependency=afterok:3:5,afterok:9").after_ok.len(), 2);
         assert_eq!(took("-d afterany:3").after.len(), 1);
+        assert_eq!(took("--signal=B:USR1@300").signal.as_deref(), Some("USR1@300"));
+        read("--signal=KILL").expect_err("no warning");
     }
 
     #[test]

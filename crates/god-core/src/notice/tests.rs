@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp(100_000);
-const ALL: Rules = Rules { mail: true, live: true, usage: true };
+const ALL: Rules = Rules { mail: true, live: true, usage: true, flow: true };
 
 fn spec(array: Option<&str>) -> TaskSpec {
     TaskSpec {
@@ -206,4 +206,21 @@ fn trouble_is_told() {
     assert_eq!((end.secondary.as_str(), end.exit_code), ("quota reached", None));
     let (_, told) = walk(&task(), ALL, &[Event::Poisoned("three panics".into())]);
     assert_eq!(ids(&told), ["7.0.held"]);
+}
+
+#[test]
+fn a_flow_server_is_told_of_the_end_of_tasks_that_ask_for_it() {
+    let asked = |text: &str| {
+        let (task, _) = walk(&task(), ALL, &[claim(1), started(), ended(Cause::Code(3))]);
+        let fields = [("godflow".to_owned(), text.to_owned())].into();
+        Task { spec: Arc::new(TaskSpec { fields, ..(*task.spec).clone() }), ..task }
+    };
+    let kinds = |task: &Task, moment| {
+        let rules = Rules { flow: true, ..Rules::default() };
+        of(task, &[moment], rules).into_iter().map(|notice| notice.id).collect::<Vec<_>>()
+    };
+    let task = asked("true");
+    assert_eq!(kinds(&task, Moment::Ended), [format!("{}.{}.flow", task.id, task.attempts)]);
+    assert!(kinds(&task, Moment::Started).is_empty());
+    assert!(kinds(&asked("false"), Moment::Ended).is_empty());
 }

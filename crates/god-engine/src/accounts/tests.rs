@@ -13,6 +13,7 @@ fn group(user: &str, project: &str) -> Group {
         labels: Vec::new(),
         ports: 0,
         time_limit: None,
+        avoid: Vec::new(),
     };
     Group { owner: UserId::new(user), project: ProjectId::new(project), shape }
 }

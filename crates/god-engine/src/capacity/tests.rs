@@ -256,3 +256,28 @@ proptest! {
         prop_assert!(capacity.places.values().all(|p| p.used == Amount::default() && p.tasks == 0));
     }
 }
+
+#[test]
+fn a_node_that_lost_a_task_is_left_out_as_long_as_there_is_another() {
+    let nodes = || vec![node("big", 8, 8, &[]), node("small", 2, 2, &[])];
+    let lost_on = |names: &[&str]| Shape {
+        avoid: names.iter().map(|name| NodeName::new(*name)).collect(),
+        ..shape(1, 1)
+    };
+    let name = |capacity: &Capacity, shape: &Shape| find(capacity, shape).expect("room").1.to_string();
+    let capacity = ledger(nodes());
+    assert_eq!(name(&capacity, &lost_on(&["big"])), "big", "the site does not ask for it");
+    let mut capacity = capacity.skipping_failed_nodes(true);
+    assert_eq!(name(&capacity, &lost_on(&[])), "big");
+    assert_eq!(name(&capacity, &lost_on(&["big"])), "small");
+    assert_eq!(name(&capacity, &lost_on(&["big", "small"])), "big", "there is no other");
+    assert_eq!(name(&capacity, &Shape { cores: 4, ..lost_on(&["big"]) }), "big", "no other is large enough");
+    // The other one is busy: it waits for that one.
+    take(
+        &mut capacity,
+        &claimed(&task(1, TaskSpec { cores: Cores(2), ram: 2, ..spec() }), "small", &[]),
+        Duration::ZERO,
+    );
+    let why = find(&capacity, &lost_on(&["big"]));
+    assert!(matches!(why, Err(NoRoom::Busy { .. })), "{why:?}");
+}

@@ -35,7 +35,8 @@ impl Scheduler<'_> {
             // Taken before the scan: what changes meanwhile is heard again, which does no harm.
             seq: store.head().await?,
             pending: Pending::default(),
-            capacity: Capacity::new(names, self.world.settings.ports.clone()),
+            capacity: Capacity::new(names, self.world.settings.ports.clone())
+                .skipping_failed_nodes(self.world.settings.skip_failed_nodes),
             accounts: Accounts::new(self.world.settings.disk_quota, self.world.settings.usage_days),
             turns: Turns::default(),
             doomed: BTreeSet::new(),

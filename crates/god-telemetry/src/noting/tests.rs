@@ -43,7 +43,7 @@ async fn names(store: &dyn Store) -> Vec<String> {
 #[tokio::test]
 async fn what_moves_is_told_by_whoever_moves_it() {
     let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let store = Noting::over(Arc::clone(&memory), Rules { mail: true, live: true, usage: true });
+    let store = Noting::over(Arc::clone(&memory), Rules { mail: true, live: true, usage: true, flow: true });
     let task = submitted(&*store).await;
     let attempt = Attempt {
         number: 1,

@@ -36,7 +36,7 @@ impl Drop for Sending {
 
 impl World {
     pub fn new() -> World {
-        let rules = Rules { mail: true, live: true, usage: true };
+        let rules = Rules { mail: true, live: true, usage: true, flow: true };
         World { store: Noting::over(Arc::new(MemoryStore::new()), rules), op: AtomicU64::new(1) }
     }
 
