@@ -1,6 +1,6 @@
 //! The connection to one engine: made when needed, never waited for at start, and every call bounded in time.
 
-use crate::options::Options;
+use crate::options::{Options, Tls};
 use crate::wire::{self, Inspected};
 use bollard::errors::Error as ClientError;
 use bollard::models::ContainerSummary;
@@ -105,6 +105,7 @@ pub struct Facts {
 pub struct Engine {
     name: ExecutorName,
     url: String,
+    tls: Option<Tls>,
     cluster: String,
     limit: Duration,
     /// Remembers the identity of the engine that our runs are on, across restarts of the daemons.
@@ -121,6 +122,7 @@ impl Engine {
             identity: options.shared_dir.join("control").join(format!("engine-{name}")),
             name,
             url: options.url.clone(),
+            tls: options.tls.clone(),
             cluster: options.cluster.clone(),
             limit: options.call_limit,
             client: Mutex::default(),
@@ -135,7 +137,9 @@ impl Engine {
             return Ok(client);
         }
         let seconds = self.limit.as_secs().max(1);
-        let client = if let Some(path) = self.url.strip_prefix("unix://") {
+        let client = if let Some(tls) = &self.tls {
+            crate::tls::connect(&self.url, seconds, tls)?
+        } else if let Some(path) = self.url.strip_prefix("unix://") {
             Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION)?
         } else {
             Docker::connect_with_http(&self.url, seconds, API_DEFAULT_VERSION)?

@@ -17,10 +17,11 @@ mod inner;
 mod options;
 mod pull;
 mod start;
+mod tls;
 mod watch;
 mod wire;
 
-pub use options::{BadOptions, Options};
+pub use options::{BadOptions, ClientIdentity, Options, Tls};
 
 use async_trait::async_trait;
 use futures::StreamExt;

@@ -7,8 +7,10 @@ use std::time::Duration;
 /// What the executor is told by the site.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `unix:///path`, `tcp://host:port` or `http://host:port`.
+    /// `unix:///path`, `tcp://host:port` or `http://host:port`; with TLS `https://host:port` or `tcp://host:port`.
     pub url: String,
+    /// TLS to the engine; `None` is plain.
+    pub tls: Option<Tls>,
     /// Name of this GO-Docker among those that share the engine; letters, digits and `_ . -`.
     pub cluster: String,
     /// The directory of jobs, at the same absolute path here and on the engine's host.
@@ -43,17 +45,45 @@ pub struct Options {
     pub pull_patience: Duration,
 }
 
+/// How an engine is reached over TLS. Files are PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The authorities that may have signed the engine's certificate; `None` is no check: whoever answers is the engine.
+    pub authority: Option<PathBuf>,
+    /// What we show to the engine; `None` is nothing.
+    pub client: Option<ClientIdentity>,
+}
+
+/// A certificate, with those between it and its authority, and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// File of the certificates.
+    pub cert: PathBuf,
+    /// File of the key.
+    pub key: PathBuf,
+}
+
 /// Why no executor can be made of some options.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadOptions {
     /// The address is none.
     #[error(
-        "docker.url {0:?} is not understood: accepted are unix:///path, tcp://host:port, http://host:port"
+        "docker.url {0:?} is not understood: accepted are unix:///path, tcp://host:port, http://host:port, https://host:port"
     )]
     Url(String),
-    /// TLS was asked for.
-    #[error("docker.url {0:?}: TLS to the engine is not built in yet: use a unix socket or a tunnel")]
-    Tls(String),
+    /// The address and the wish for TLS contradict each other.
+    #[error(
+        "docker.url {0:?}: https:// needs docker.tls: true, and with TLS accepted are https://host:port, tcp://host:port"
+    )]
+    Scheme(String),
+    /// A certificate or a key cannot be used.
+    #[error("{path:?} cannot be used for TLS to the engine: {why}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The cluster's name cannot be part of a container's name.
     #[error(
         "cluster {0:?}: accepted are 1 to 40 letters, digits and _ . -, beginning with a letter or digit"
@@ -85,6 +115,7 @@ impl Options {
     ) -> Options {
         Options {
             url: "unix:///var/run/docker.sock".to_owned(),
+            tls: None,
             cluster: cluster.into(),
             shared_dir: shared_dir.into(),
             init: init.into(),
@@ -106,13 +137,17 @@ impl Options {
 
     /// Refuses what can only be a mistake. Does not look at the engine.
     pub(crate) fn check(&self) -> Result<(), BadOptions> {
-        if self.url.starts_with("https://") {
-            return Err(BadOptions::Tls(self.url.clone()));
-        }
-        let address =
-            ["unix://", "tcp://", "http://"].iter().find_map(|scheme| self.url.strip_prefix(scheme));
+        let schemes = ["unix://", "tcp://", "http://", "https://"];
+        let address = schemes.iter().find_map(|scheme| self.url.strip_prefix(scheme));
         if address.is_none_or(|address| address.is_empty() || address.contains(char::is_whitespace)) {
             return Err(BadOptions::Url(self.url.clone()));
+        }
+        let secure = self.url.starts_with("https://");
+        if secure != self.tls.is_some() && !(self.tls.is_some() && self.url.starts_with("tcp://")) {
+            return Err(BadOptions::Scheme(self.url.clone()));
+        }
+        if let Some(tls) = &self.tls {
+            crate::tls::config(tls)?;
         }
         let name = self.cluster.as_bytes();
         let plain = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
@@ -156,8 +191,26 @@ mod tests {
         for url in ["", "/var/run/docker.sock", "unix://", "ssh://x", "tcp://a b"] {
             assert_eq!(Options { url: url.into(), ..good() }.check(), Err(BadOptions::Url(url.into())));
         }
-        let tls = Options { url: "https://x:2376".into(), ..good() };
-        assert!(tls.check().unwrap_err().to_string().contains("not built in yet"));
+        let anybody = Tls { authority: None, client: None };
+        for (url, tls, fine) in [
+            ("https://x:2376", None, false),
+            ("https://x:2376", Some(&anybody), true),
+            ("tcp://x:2376", Some(&anybody), true),
+            ("http://x:2375", Some(&anybody), false),
+            ("unix:///run/d.sock", Some(&anybody), false),
+        ] {
+            let refused = Options { url: url.into(), tls: tls.cloned(), ..good() }.check();
+            assert_eq!(refused, if fine { Ok(()) } else { Err(BadOptions::Scheme(url.into())) }, "{url}");
+        }
+        let key = std::env::current_exe().unwrap();
+        for bad in [
+            Tls { authority: Some("/no/such".into()), client: None },
+            Tls { authority: Some("/etc/passwd".into()), client: None },
+            Tls { client: Some(ClientIdentity { cert: "/no/such".into(), key }), ..anybody },
+        ] {
+            let options = Options { url: "https://x:2376".into(), tls: Some(bad), ..good() };
+            assert!(matches!(options.check(), Err(BadOptions::Tls { .. })), "{options:?}");
+        }
         for cluster in ["", "-a", "a b", "a/b", "ü", &"a".repeat(41)] {
             assert!(matches!(
                 Options { cluster: cluster.into(), ..good() }.check(),

@@ -93,11 +93,14 @@ fn docker(config: &Config) -> BoxFuture<'_, Built> {
     use god_core::units::{Bytes, Seconds};
     Box::pin(async move {
         let docker = &config.executors.docker;
-        if docker.tls.is_some() {
-            return Err("docker.tls is not built in yet: use a unix socket or a tunnel".into());
-        }
         let options = executor_docker::Options {
             url: docker.url.reveal().to_owned(),
+            tls: docker.tls.clone().map(|tls| executor_docker::Tls {
+                authority: tls.ca_cert,
+                client: tls
+                    .client
+                    .map(|client| executor_docker::ClientIdentity { cert: client.cert, key: client.key }),
+            }),
             cores: docker.cores,
             memory: docker.memory_bytes.map(Bytes),
             network: docker.network.clone(),

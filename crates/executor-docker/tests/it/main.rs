@@ -6,4 +6,5 @@ mod containers;
 mod contract;
 mod images;
 mod private;
+mod secure;
 mod trouble;

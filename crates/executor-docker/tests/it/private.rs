@@ -9,12 +9,13 @@ use std::time::Duration;
 pub struct Dockerd {
     dir: tempfile::TempDir,
     child: Option<Child>,
-    live_restore: bool,
+    /// More arguments of the daemon, used when it comes up.
+    pub arguments: Vec<String>,
 }
 
 impl Dockerd {
     /// Starts one; `None` (said aloud) when this machine has no dockerd.
-    pub async fn start(live_restore: bool) -> Option<Dockerd> {
+    pub async fn start(arguments: &[&str]) -> Option<Dockerd> {
         if Command::new("dockerd").arg("--version").stdout(Stdio::null()).status().is_err() {
             skip("dockerd is not installed");
             return None;
@@ -22,7 +23,8 @@ impl Dockerd {
         // A short path: the sockets below it have little room.
         let dir = tempfile::Builder::new().prefix("gd").tempdir_in("/tmp").expect("a directory");
         std::fs::write(dir.path().join("daemon.json"), "{}").expect("written");
-        let mut dockerd = Dockerd { dir, child: None, live_restore };
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut dockerd = Dockerd { dir, child: None, arguments };
         dockerd.up().await;
         Some(dockerd)
     }
@@ -52,13 +54,11 @@ impl Dockerd {
                 .arg(at("pid"))
                 .args(["--bridge", "none", "--iptables=false", "--ip-masq=false", "--host"])
                 .arg(self.url())
+                .args(&self.arguments)
                 .env_remove("DOCKER_HOST")
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().expect("the same log"))
                 .stderr(log);
-            if self.live_restore {
-                command.arg("--live-restore");
-            }
             let mut child = command.spawn().expect("dockerd starts");
             let socket = self.socket();
             let answers = until(Duration::from_secs(60), "dockerd answers or ends", async || {

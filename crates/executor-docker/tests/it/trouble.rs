@@ -63,7 +63,7 @@ async fn another_engine_proves_nothing() {
 async fn private_bed(live_restore: bool) -> Option<(Bed, Dockerd)> {
     let from = engine()?;
     init()?;
-    let dockerd = Dockerd::start(live_restore).await?;
+    let dockerd = Dockerd::start(if live_restore { &["--live-restore"] } else { &[] }).await?;
     dockerd.load(BUSYBOX, &from);
     let cluster = Cluster::new(dockerd.url());
     let options = Options { grace: god_core::Seconds(2), ..cluster.options()? };
