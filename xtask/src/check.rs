@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     ("dependencies between our crates", || judged(arrows::faults(&packages()?))),
     ("a page for every plugin", || judged(tree::missing_pages(&crate::repo::root(), &names(&packages()?)))),
     ("paths that pages name", || judged(tree::dead_paths(&crate::repo::root(), &tracked_files()?))),
+    ("tests that pages name", || judged(tree::missing_tests(&crate::repo::root(), &tracked_files()?))),
     ("a test for every sample configuration", || tree::untested_samples().map(Outcome::Judged)),
     ("one TLS provider", || supply::forbidden_crates().map(Outcome::Judged)),
     ("licences, bans and sources of dependencies", supply::cargo_deny),

@@ -3,6 +3,7 @@
 use super::tracked_files;
 use crate::repo::root;
 use anyhow::Result;
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -120,6 +121,39 @@ pub fn dead_paths(root: &Path, tracked: &[String]) -> Vec<String> {
     faults
 }
 
+/// Each test that a page under `docs` names and that is not there: a word in backticks that begins with a letter, digits
+/// and `_`, like the rows of the table of threats.
+pub fn missing_tests(root: &Path, tracked: &[String]) -> Vec<String> {
+    let sources = tracked.iter().filter(|file| file.ends_with(".rs"));
+    let texts = sources.filter_map(|file| fs::read_to_string(root.join(file)).ok());
+    let known: HashSet<String> = texts
+        .flat_map(|text| {
+            let names = text.lines().filter_map(|line| line.split("fn ").nth(1)?.split('(').next());
+            names.map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    let mut faults = Vec::new();
+    for page in tracked.iter().filter(|file| file.starts_with("docs/") && file.ends_with(".md")) {
+        let Ok(text) = fs::read_to_string(root.join(page)) else { continue };
+        for (line, test) in tests_in(&text).filter(|(_, test)| !known.contains(*test)) {
+            faults.push(format!("{page}:{line}: there is no test {test}"));
+        }
+    }
+    faults
+}
+
+fn tests_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().flat_map(|(index, line)| {
+        let named = line.split('`').skip(1).step_by(2).filter(|word| {
+            let row = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
+            let name = row.trim_start_matches(|c: char| c.is_ascii_digit());
+            let plain = word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            word.len() - row.len() == 1 && name.len() < row.len() && name.starts_with('_') && plain
+        });
+        named.map(move |test| (index + 1, test))
+    })
+}
+
 fn paths_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().flat_map(|(index, line)| {
         let quoted = line.split('`').skip(1).step_by(2);
@@ -135,6 +169,18 @@ fn paths_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_that_a_page_names_must_exist() {
+        let tree = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(tree.path().join("docs")).expect("a folder");
+        let page = "`a1_kept` `b12_gone` and `b2_kept`, no test: `a_b` `x64` `god_core` `b2` `1_a`\n";
+        fs::write(tree.path().join("docs/a.md"), page).expect("a page");
+        let source = "    async fn a1_kept() {}\nfn b2_kept() {\n";
+        fs::write(tree.path().join("a.rs"), source).expect("a source");
+        let tracked = ["docs/a.md".to_owned(), "a.rs".to_owned()];
+        assert_eq!(missing_tests(tree.path(), &tracked), ["docs/a.md:1: there is no test b12_gone"]);
+    }
 
     #[test]
     fn a_path_that_a_page_names_must_exist() {

@@ -1,6 +1,7 @@
 //! The programs as users meet them: real processes, the REST interface, signals.
 
 mod daemons;
+mod hostile;
 mod names;
 mod notices;
 mod people;
