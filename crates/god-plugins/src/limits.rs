@@ -5,7 +5,6 @@ use god_config::{Config, StoreKind};
 /// Settings without which the site would not be what its file says: reasons not to start. Each names its key.
 #[must_use]
 pub fn not_built_in(config: &Config) -> Vec<String> {
-    let auth = &config.auth;
     let found = [
         (config.stores.kind == StoreKind::Mongo, "store: mongo is not built in yet; accepted: sqlite"),
         (config.network.cni.is_some(), "network.use_cni: is not built in yet; accepted: false"),
