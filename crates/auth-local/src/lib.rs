@@ -63,6 +63,10 @@ impl Auth for LocalAuth {
     async fn lookup(&self, login: &UserId) -> Result<Option<Identity>, AuthError> {
         Ok(self.local(login).await?.map(identity))
     }
+
+    fn is_elsewhere(&self) -> bool {
+        false
+    }
 }
 
 fn identity(user: User) -> Identity {

@@ -119,12 +119,14 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::Credential;
     use serde_json::json;
     use std::sync::Arc;
 
     fn subject(login: &str, is_admin: bool) -> Subject {
         let user = json!({"id": login, "type": "local", "uid": 1000, "gid": 1000});
-        Subject { user: Arc::new(serde_json::from_value(user).expect("a user")), is_admin }
+        let credential = Credential::Token("t".into());
+        Subject { user: Arc::new(serde_json::from_value(user).expect("a user")), is_admin, credential }
     }
 
     fn owner(login: &str, project: &str) -> Owner {

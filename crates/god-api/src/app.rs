@@ -6,7 +6,9 @@ use crate::error::ApiError;
 use crate::fresh::Fresh;
 use crate::guard::Turns;
 use crate::hub::Hub;
+use crate::identity::Directory;
 use crate::routes::{Monitors, Pushed};
+use crate::session::Sessions;
 use crate::throttle::Throttle;
 use crate::token::Tokens;
 use crate::why::{Boards, Why};
@@ -46,6 +48,10 @@ pub struct Parts {
     pub config: ApiConfig,
     /// The server's secret, from which keys for each purpose are derived.
     pub secret: Vec<u8>,
+    /// The one before it, whose tokens and keys are still good.
+    pub previous_secret: Option<Vec<u8>>,
+    /// Wrong logins so far. One for the process, whatever the configuration becomes.
+    pub throttle: Arc<Throttle>,
     /// The time.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Resolves volumes.
@@ -71,7 +77,11 @@ pub struct Inner {
     pub(crate) config: ApiConfig,
     pub(crate) tokens: Tokens,
     pub(crate) key_secret: Secret,
-    pub(crate) throttle: Throttle,
+    /// The one before it.
+    pub(crate) previous_key_secret: Option<Secret>,
+    pub(crate) throttle: Arc<Throttle>,
+    pub(crate) sessions: Sessions,
+    pub(crate) directory: Directory,
     pub(crate) volumes: Arc<ResolveVolumes>,
     pub(crate) status: Option<Arc<dyn StatusPlugin>>,
     pub(crate) monitors: Monitors,
@@ -116,11 +126,16 @@ impl App {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> App {
-        let Parts { store, auth, config, secret, clock, volumes, status } = parts;
+        let Parts { store, auth, config, secret, previous_secret, throttle, clock, volumes, status } = parts;
+        let previous = |purpose| previous_secret.as_ref().map(|secret| Secret::derive(secret, purpose));
+        let token_secret = Secret::derive(&secret, Purpose::ApiTokens);
         App(Arc::new(Inner {
-            tokens: Tokens::new(&Secret::derive(&secret, Purpose::ApiTokens), config.token_life),
+            tokens: Tokens::new(&token_secret, previous(Purpose::ApiTokens).as_ref(), config.token_life),
             key_secret: Secret::derive(&secret, Purpose::ApiKeys),
-            throttle: Throttle::default(),
+            previous_key_secret: previous(Purpose::ApiKeys),
+            throttle,
+            sessions: Sessions::default(),
+            directory: Directory::default(),
             hub: Hub::new(Arc::clone(&store)),
             audit: Audit::new(Arc::clone(&store)),
             turns: Turns::default(),

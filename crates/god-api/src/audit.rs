@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use god_core::audit::AuditRecord;
 use god_core::store::Store;
-use god_core::{TaskId, Timestamp};
+use god_core::{TaskId, Timestamp, UserId};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -110,6 +110,21 @@ impl Audit {
         };
         let record = AuditRecord { at, who, from, action: action.to_owned(), object, before, after };
         write(&*self.store, &[record]).await;
+    }
+
+    /// Records an act that is no request of its own, such as a login.
+    pub(crate) async fn act(
+        &self,
+        at: Timestamp,
+        who: &UserId,
+        from: &str,
+        action: &'static str,
+        object: &str,
+        (before, after): (Option<Value>, Option<Value>),
+    ) {
+        let trail = Trail::default();
+        trail.note(object, before, after);
+        self.write(at, who.to_string(), from.to_owned(), action, object, trail).await;
     }
 
     fn gather(&self, at: Timestamp, by: (String, String, &'static str), id: TaskId) {

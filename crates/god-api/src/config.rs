@@ -4,7 +4,10 @@ use god_core::admission::Site;
 use god_core::keys::{Purpose, Secret};
 use god_core::store::PendingLimits;
 use god_core::{Seconds, UserId};
+use ipnet::IpNet;
+use secrecy::SecretString;
 use serde::Serialize;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// An image offered to users.
@@ -62,11 +65,44 @@ pub struct Cadvisor {
     pub samples: u32,
 }
 
+/// How people come in.
+#[derive(Debug, Clone)]
+pub struct Doors {
+    /// Life of a browser's session.
+    pub session_life: Seconds,
+    /// Address under which people reach the server; `None`: what their requests say.
+    pub public_url: Option<String>,
+    /// Proxies in front of the server.
+    pub proxies: Vec<IpNet>,
+    /// What a proxy shows beside the name of the user it knows; `None`: none is believed in this.
+    pub remote_user_secret: Option<SecretString>,
+}
+
+impl Default for Doors {
+    fn default() -> Doors {
+        Doors {
+            session_life: Seconds(172_800),
+            public_url: None,
+            proxies: Vec::new(),
+            remote_user_secret: None,
+        }
+    }
+}
+
+impl Doors {
+    /// Whether a proxy of ours has this address.
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(&address))
+    }
+}
+
 /// The configuration of the interface.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// Rules of admission. Its `maintenance` is read from the store at run time.
     pub site: Site,
+    /// How people come in.
+    pub doors: Doors,
     /// Logins of the admins.
     pub admins: Vec<UserId>,
     /// Images offered.

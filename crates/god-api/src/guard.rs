@@ -5,8 +5,8 @@ use crate::app::App;
 use crate::audit::Trail;
 use crate::error::ApiError;
 use crate::http::LargeBody;
+use crate::origin;
 use crate::route::{Kind, RouteInfo, Who};
-use crate::serve::Peer;
 use crate::subject::Subject;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequestParts, Request, State};
@@ -60,6 +60,9 @@ async fn pass(app: App, info: Arc<RouteInfo>, request: Request, next: Next) -> R
         if info.who == Who::Admin {
             app.authorize(&subject, Action::Change, Object::Site).await?;
         }
+        if matches!(info.kind, Kind::Changes(_)) {
+            subject.check_intent(&app, &parts.headers)?;
+        }
         who = subject.login().to_string();
         turn = Some(app.turns.begin(subject.login(), info.kind == Kind::Streams).await?);
         parts.extensions.insert(subject);
@@ -76,7 +79,7 @@ async fn pass(app: App, info: Arc<RouteInfo>, request: Request, next: Next) -> R
             .await
             .map_err(|_| ApiError::Busy("the answer took too long; ask for less, or try again later"));
     };
-    let from = parts.extensions.get::<Peer>().map_or_else(|| "-".to_owned(), |peer| peer.0.ip().to_string());
+    let from = origin::from(&app.config().doors, &parts.extensions, &parts.headers);
     let trail = Trail::default();
     parts.extensions.insert(trail.clone());
     let path = parts.uri.path().to_owned();

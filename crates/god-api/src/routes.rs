@@ -5,6 +5,7 @@ mod archive;
 mod events;
 mod files;
 mod general;
+mod keys;
 mod log;
 mod login;
 mod monitor;
@@ -22,6 +23,7 @@ pub(crate) use pushed::Pushed;
 
 use crate::app::App;
 use crate::error::ApiError;
+use crate::origin;
 use crate::route::{Route, RouteInfo, Who};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -70,6 +72,19 @@ fn table() -> Vec<Route> {
             Anyone,
             "From a key or a password to a token.",
             login::authenticate,
+        ),
+        Route::ask(
+            "/api/1.0/login",
+            Anyone,
+            "Begins a browser's session, by password, key, or what a proxy says.",
+            login::login,
+        ),
+        Route::get("/api/1.0/session", User, "Who is logged in, and what changes need.", login::session),
+        Route::get(
+            "/api/1.0/user/{id}/key",
+            Owner,
+            "API keys of a user, without what is secret.",
+            keys::list,
         ),
         Route::get("/api/1.0/config", Anyone, "What everybody may know of the site.", general::config),
         Route::get("/api/1.0/image", User, "Images that tasks have used.", general::images),
@@ -129,6 +144,30 @@ fn changes() -> Vec<Route> {
     const OLD: &str = "/api/1.0/archive/{days}";
     const ONE_PROJECT: &str = "/api/1.0/project/{id}";
     let change = [
+        Route::change(
+            POST,
+            "/api/1.0/logout",
+            User,
+            "session.end",
+            "Ends the browser's session.",
+            login::logout,
+        ),
+        Route::change(
+            POST,
+            "/api/1.0/user/{id}/key",
+            Owner,
+            "user.key.add",
+            "Makes an API key, which is shown once.",
+            keys::add,
+        ),
+        Route::change(
+            DELETE,
+            "/api/1.0/user/{id}/key/{prefix}",
+            Owner,
+            "user.key.remove",
+            "Ends an API key, and the tokens of the user.",
+            keys::remove,
+        ),
         Route::change(POST, "/api/1.0/task", User, "task.submit", "Submits a task.", submit::submit).large(),
         Route::change(
             PUT,
@@ -294,6 +333,9 @@ async fn outermost(State(app): State<App>, mut request: Request, next: Next) -> 
     if let Some(uri) = plain(request.uri()) {
         *request.uri_mut() = uri;
     }
+    let (mut parts, body) = request.into_parts();
+    origin::take_remote_user(&app.config().doors, &mut parts.headers, &mut parts.extensions);
+    let request = Request::from_parts(parts, body);
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
         response.headers_mut().entry(name).or_insert(value);

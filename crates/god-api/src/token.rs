@@ -1,8 +1,11 @@
 //! API tokens: opaque to clients, signed, and good only while the user's keys are those they were made with.
+//!
+//! Each names the secret it was signed with. While the server's secret is being changed two are good: the new one signs,
+//! the one before it is still accepted.
 
 use god_core::keys::Secret;
 use god_core::{Seconds, Timestamp, UserId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fmt;
@@ -14,6 +17,8 @@ const ISSUER: &str = "godocker";
 const LONGEST: usize = 1024;
 /// Signatures remembered as good.
 const REMEMBERED: usize = 20_000;
+/// Clocks of two of our hosts may differ by this many seconds.
+const SKEW: i64 = 60;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Claims {
@@ -22,6 +27,8 @@ struct Claims {
     aud: String,
     /// Seconds since 1970.
     iat: i64,
+    /// Seconds since 1970; not good before.
+    nbf: i64,
     /// Seconds since 1970.
     exp: i64,
     /// Version of the user's keys.
@@ -35,13 +42,21 @@ pub(crate) struct Verified {
     pub(crate) user: UserId,
     /// The version of the user's keys it was made with.
     pub(crate) key_version: u32,
+    begins: i64,
     expires: i64,
+}
+
+/// A secret that tokens are checked with, and its name.
+struct Checking {
+    name: String,
+    key: DecodingKey,
 }
 
 /// Makes and checks tokens.
 pub(crate) struct Tokens {
     signing: EncodingKey,
-    checking: DecodingKey,
+    /// The one that signs comes first.
+    checking: Vec<Checking>,
     rules: Validation,
     life: Seconds,
     good: RwLock<HashMap<Box<str>, Verified>>,
@@ -54,16 +69,21 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    pub(crate) fn new(secret: &Secret, life: Seconds) -> Tokens {
+    /// Tokens signed with `secret`; those signed with `previous` are accepted, too.
+    pub(crate) fn new(secret: &Secret, previous: Option<&Secret>, life: Seconds) -> Tokens {
         let mut rules = Validation::new(Algorithm::HS256);
         rules.set_audience(&[AUDIENCE]);
         rules.set_issuer(&[ISSUER]);
-        rules.set_required_spec_claims(&["sub", "iss", "aud", "exp"]);
+        rules.set_required_spec_claims(&["sub", "iss", "aud", "exp", "nbf"]);
         // Judged in `verify`, against the clock that is handed in, each time a token is shown.
         rules.validate_exp = false;
+        let checking = |secret: &Secret| Checking {
+            name: secret.name(),
+            key: DecodingKey::from_secret(secret.as_bytes()),
+        };
         Tokens {
             signing: EncodingKey::from_secret(secret.as_bytes()),
-            checking: DecodingKey::from_secret(secret.as_bytes()),
+            checking: std::iter::once(secret).chain(previous).map(checking).collect(),
             rules,
             life,
             good: RwLock::default(),
@@ -78,15 +98,18 @@ impl Tokens {
             iss: ISSUER.to_owned(),
             aud: AUDIENCE.to_owned(),
             iat,
+            nbf: iat,
             exp: iat.saturating_add(i64::try_from(self.life.0).unwrap_or(i64::MAX)),
             kv: key_version,
         };
-        encode(&Header::new(Algorithm::HS256), &claims, &self.signing).ok()
+        let name = self.checking.first().map(|checking| checking.name.clone());
+        encode(&Header { kid: name, ..Header::new(Algorithm::HS256) }, &claims, &self.signing).ok()
     }
 
     /// What a token says, if it is one of ours and not too old.
     pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Option<Verified> {
-        let in_time = |verified: &Verified| now.0.div_euclid(1000) < verified.expires;
+        let seconds = now.0.div_euclid(1000);
+        let in_time = |verified: &Verified| (verified.begins - SKEW..verified.expires).contains(&seconds);
         if token.len() > LONGEST {
             return None;
         }
@@ -94,9 +117,17 @@ impl Tokens {
         if let Some(known) = known {
             return Some(known).filter(in_time);
         }
-        let claims = decode::<Claims>(token, &self.checking, &self.rules).ok()?.claims;
+        let header = decode_header(token).ok()?;
+        let named = header.kid.as_ref().filter(|_| is_plain(&header))?;
+        let checking = self.checking.iter().find(|checking| checking.name == *named)?;
+        let claims = decode::<Claims>(token, &checking.key, &self.rules).ok()?.claims;
         let user = UserId::parse(&claims.sub).ok()?;
-        let verified = Verified { user, key_version: claims.kv, expires: claims.exp };
+        let verified = Verified {
+            user,
+            key_version: claims.kv,
+            begins: claims.nbf.max(claims.iat),
+            expires: claims.exp,
+        };
         if !in_time(&verified) {
             return None;
         }
@@ -109,20 +140,35 @@ impl Tokens {
     }
 }
 
+/// Whether a header says no more than ours do: nothing that names a key elsewhere, or asks for more than we know.
+fn is_plain(header: &Header) -> bool {
+    *header == Header { kid: header.kid.clone(), ..Header::new(Algorithm::HS256) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
     use god_core::keys::Purpose;
     use serde_json::{Value, json};
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
-    fn tokens(secret: &str) -> Tokens {
-        Tokens::new(&Secret::derive(secret.as_bytes(), Purpose::ApiTokens), Seconds(100))
+    fn secret(text: &str) -> Secret {
+        Secret::derive(text.as_bytes(), Purpose::ApiTokens)
     }
 
-    fn signed(header: Header, claims: &Value, key: &[u8]) -> String {
-        encode(&header, claims, &EncodingKey::from_secret(key)).expect("signs")
+    fn tokens(text: &str) -> Tokens {
+        Tokens::new(&secret(text), None, Seconds(100))
+    }
+
+    /// Signs whatever header and claims, with HMAC of that many bits.
+    fn signed(header: &Value, claims: &Value, key: &[u8], algorithm: Algorithm) -> String {
+        let text = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
+        let key = EncodingKey::from_secret(key);
+        let seal = jsonwebtoken::crypto::sign(text.as_bytes(), &key, algorithm).expect("signs");
+        format!("{text}.{seal}")
     }
 
     #[test]
@@ -135,65 +181,126 @@ mod tests {
         }
         assert!(tokens.verify(&token, Timestamp(NOW.0 + 99_000)).is_some());
         assert!(tokens.verify(&token, Timestamp(NOW.0 + 100_000)).is_none(), "remembered, but too old");
+        assert!(tokens.verify(&token, Timestamp(NOW.0 - 60_000)).is_some(), "clocks differ a little");
+        assert!(tokens.verify(&token, Timestamp(NOW.0 - 61_000)).is_none(), "remembered, but of the future");
         assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')));
     }
 
     #[test]
-    fn bad_tokens_are_refused() {
+    fn a6_two_secrets_are_good_while_one_replaces_the_other() {
+        let (old, new) = (secret("old"), secret("new"));
+        let before = Tokens::new(&old, None, Seconds(100));
+        let during = Tokens::new(&new, Some(&old), Seconds(100));
+        let after = Tokens::new(&new, None, Seconds(100));
+        let bob = UserId::new("bob");
+        let first = before.issue(&bob, 0, NOW).expect("signs");
+        let second = during.issue(&bob, 0, NOW).expect("signs");
+        let good = |tokens: &Tokens, token: &str| tokens.verify(token, NOW).is_some();
+        assert!(good(&during, &first) && good(&during, &second));
+        assert!(!good(&after, &first) && good(&after, &second));
+        assert!(!good(&before, &second));
+    }
+
+    #[test]
+    fn a6_bad_tokens_are_refused() {
+        use Algorithm::{HS256, HS384, HS512};
         let tokens = tokens("s");
-        let key = Secret::derive(b"s", Purpose::ApiTokens);
-        let key = key.as_bytes();
-        let good =
-            json!({"sub": "bob", "iss": ISSUER, "aud": AUDIENCE, "iat": 1, "exp": 9_999_999_999i64, "kv": 0});
-        let with = |name: &str, value: Value| {
-            let mut claims = good.clone();
+        let own = secret("s");
+        let key = own.as_bytes();
+        let good_header = json!({"typ": "JWT", "alg": "HS256", "kid": own.name()});
+        let good = json!({
+            "sub": "bob", "iss": ISSUER, "aud": AUDIENCE, "iat": 1, "nbf": 1, "exp": 9_999_999_999i64, "kv": 0,
+        });
+        let changed = |base: &Value, name: &str, value: Value| {
+            let mut changed = base.clone();
             match value {
-                Value::Null => drop(claims.as_object_mut().expect("an object").remove(name)),
-                value => claims[name] = value,
+                Value::Null => drop(changed.as_object_mut().expect("an object").remove(name)),
+                value => changed[name] = value,
             }
-            claims
+            changed
         };
-        let hs = || Header::new(Algorithm::HS256);
-        assert!(tokens.verify(&signed(hs(), &good, key), NOW).is_some(), "the base of the table is good");
+        let with = |name: &str, value: Value| signed(&good_header, &changed(&good, name, value), key, HS256);
+        let headed = |name: &str, value: Value, algorithm: Algorithm| {
+            signed(&changed(&good_header, name, value), &good, key, algorithm)
+        };
+        let token = signed(&good_header, &good, key, HS256);
+        assert!(tokens.verify(&token, NOW).is_some(), "the base of the table is good");
+        let parts: Vec<&str> = token.split('.').collect();
+        let other = secret("other");
         let mut bad: Vec<(&str, String)> = vec![
-            ("another key", signed(hs(), &good, b"other")),
-            (
-                "key of another purpose",
-                signed(hs(), &good, Secret::derive(b"s", Purpose::ApiKeys).as_bytes()),
-            ),
-            ("the secret itself", signed(hs(), &good, b"s")),
-            ("HS384", signed(Header::new(Algorithm::HS384), &good, key)),
-            ("HS512", signed(Header::new(Algorithm::HS512), &good, key)),
-            ("too old", signed(hs(), &with("exp", json!(1)), key)),
-            ("end now", signed(hs(), &with("exp", json!(1_700_000_000)), key)),
-            ("end as text", signed(hs(), &with("exp", json!("9999999999")), key)),
-            ("no end", signed(hs(), &with("exp", Value::Null), key)),
-            ("other audience", signed(hs(), &with("aud", json!("urn:godocker/auth-api")), key)),
-            ("no audience", signed(hs(), &with("aud", Value::Null), key)),
-            ("other issuer", signed(hs(), &with("iss", json!("x")), key)),
-            ("no issuer", signed(hs(), &with("iss", Value::Null), key)),
-            ("no subject", signed(hs(), &with("sub", Value::Null), key)),
-            ("odd subject", signed(hs(), &with("sub", json!("../bob")), key)),
-            ("subject is no text", signed(hs(), &with("sub", json!(7)), key)),
-            ("no key version", signed(hs(), &with("kv", Value::Null), key)),
-            ("negative key version", signed(hs(), &with("kv", json!(-1)), key)),
+            ("another key", signed(&good_header, &good, other.as_bytes(), HS256)),
+            ("key of another purpose", {
+                let keys = Secret::derive(b"s", Purpose::ApiKeys);
+                signed(&good_header, &good, keys.as_bytes(), HS256)
+            }),
+            ("the secret itself", signed(&good_header, &good, b"s", HS256)),
+            ("an empty key", signed(&good_header, &good, b"", HS256)),
+            ("HS384", headed("alg", json!("HS384"), HS384)),
+            ("HS512", headed("alg", json!("HS512"), HS512)),
+            ("signed otherwise than it says", signed(&good_header, &good, key, HS512)),
+            ("RS256", headed("alg", json!("RS256"), HS256)),
+            ("ES256", headed("alg", json!("ES256"), HS256)),
+            ("PS256", headed("alg", json!("PS256"), HS256)),
+            ("EdDSA", headed("alg", json!("EdDSA"), HS256)),
+            ("small letters", headed("alg", json!("hs256"), HS256)),
+            ("no algorithm", headed("alg", Value::Null, HS256)),
+            ("a list of algorithms", headed("alg", json!(["HS256", "none"]), HS256)),
+            ("no name of the key", headed("kid", Value::Null, HS256)),
+            ("another name of the key", headed("kid", json!(other.name()), HS256)),
+            ("a path as name of the key", headed("kid", json!("../../dev/null"), HS256)),
+            ("an empty name of the key", headed("kid", json!(""), HS256)),
+            ("a number as name of the key", headed("kid", json!(0), HS256)),
+            ("another type", headed("typ", json!("at+jwt"), HS256)),
+            ("an address of keys", headed("jku", json!("https://evil.example/keys"), HS256)),
+            ("an address of a certificate", headed("x5u", json!("https://evil.example/cert"), HS256)),
+            ("a key of its own", headed("jwk", json!({"kty": "oct", "k": "AAAA"}), HS256)),
+            ("a certificate of its own", headed("x5c", json!(["AAAA"]), HS256)),
+            ("something critical", headed("crit", json!(["exp"]), HS256)),
+            ("another content", headed("cty", json!("JWT"), HS256)),
+            ("too old", with("exp", json!(1))),
+            ("end now", with("exp", json!(1_700_000_000))),
+            ("end as text", with("exp", json!("9999999999"))),
+            ("a negative end", with("exp", json!(-1))),
+            ("no end", with("exp", Value::Null)),
+            ("not yet", with("nbf", json!(1_700_000_061))),
+            ("made in the future", with("iat", json!(1_700_000_061))),
+            ("no beginning", with("nbf", Value::Null)),
+            ("other audience", with("aud", json!("urn:godocker/auth-api"))),
+            ("no audience", with("aud", Value::Null)),
+            ("other issuer", with("iss", json!("x"))),
+            ("no issuer", with("iss", Value::Null)),
+            ("no subject", with("sub", Value::Null)),
+            ("odd subject", with("sub", json!("../bob"))),
+            ("empty subject", with("sub", json!(""))),
+            ("subject is no text", with("sub", json!(7))),
+            ("no key version", with("kv", Value::Null)),
+            ("negative key version", with("kv", json!(-1))),
+            ("large key version", with("kv", json!(4_294_967_296i64))),
             ("empty", String::new()),
             ("dots", "..".to_owned()),
             ("words", "not a token".to_owned()),
             ("long", "x".repeat(5000)),
+            ("no signature", format!("{}.{}.", parts[0], parts[1])),
+            ("two parts", format!("{}.{}", parts[0], parts[1])),
+            ("four parts", format!("{token}.x")),
+            ("changed", format!("{}.{}x.{}", parts[0], parts[1], parts[2])),
+            ("signature of the header", format!("{}.{}.{}", parts[0], parts[0], parts[2])),
+            ("a space before", format!(" {token}")),
+            ("a space behind", format!("{token} ")),
+            ("a line", format!("{token}\n")),
+            ("padded", format!("{token}=")),
         ];
-        let token = signed(hs(), &good, key);
-        let parts: Vec<&str> = token.split('.').collect();
-        // {"alg":"none"}, and the same in other spellings.
-        for head in ["eyJhbGciOiJub25lIn0", "eyJhbGciOiJOb25lIn0", "e30"] {
-            bad.push(("none", format!("{head}.{}.", parts[1])));
-            bad.push(("none signed", format!("{head}.{}.{}", parts[1], parts[2])));
+        for name in ["none", "None", "NONE", "nOnE", ""] {
+            let header = B64.encode(json!({"typ": "JWT", "alg": name, "kid": own.name()}).to_string());
+            bad.push(("none", format!("{header}.{}.", parts[1])));
+            bad.push(("none, signed", format!("{header}.{}.{}", parts[1], parts[2])));
         }
-        bad.push(("no signature", format!("{}.{}.", parts[0], parts[1])));
-        bad.push(("two parts", format!("{}.{}", parts[0], parts[1])));
-        bad.push(("four parts", format!("{token}.x")));
-        bad.push(("changed", format!("{}.{}x.{}", parts[0], parts[1], parts[2])));
-        bad.push(("space", format!(" {token}")));
+        let flipped = if parts[2].starts_with('A') { "B" } else { "A" };
+        bad.push((
+            "one letter of the signature",
+            format!("{}.{}.{flipped}{}", parts[0], parts[1], &parts[2][1..]),
+        ));
+        assert!(bad.len() >= 40, "{}", bad.len());
         for (what, token) in bad {
             assert_eq!(tokens.verify(&token, NOW), None, "{what}");
         }

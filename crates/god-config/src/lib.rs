@@ -33,7 +33,7 @@ pub use production::ProductionIni;
 pub use secret::{Endpoint, Secret};
 pub use sections::access::{Auth, GuestHome, Guests, Sharing};
 pub use sections::base::Base;
-pub use sections::doors::{Provider, Proxy};
+pub use sections::doors::{Provider, Proxies};
 pub use sections::executors::{
     Cgroups, ClientIdentity, Docker, DockerTls, Executors, Kubernetes, Local, Mesos, Output, Sge,
 };

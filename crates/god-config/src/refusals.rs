@@ -27,7 +27,7 @@ impl Config {
         for (key, secret) in [
             ("secret_passphrase", Some(&auth.secret_passphrase)),
             ("secret_passphrase_previous", auth.secret_passphrase_previous.as_ref()),
-            ("proxy_secret", auth.proxy.as_ref().map(|proxy| &proxy.secret)),
+            ("proxy_secret", auth.proxies.remote_user_secret.as_ref()),
             ("shared_secret_passphrase", auth.shared_secret_passphrase.as_ref()),
             ("prometheus_key", self.monitoring.prometheus_key.as_ref()),
         ] {

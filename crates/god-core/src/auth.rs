@@ -54,6 +54,11 @@ pub trait Auth: fmt::Debug + Send + Sync {
     /// [`AuthError::Unreachable`] when the directory does not answer.
     async fn lookup(&self, login: &UserId) -> Result<Option<Identity>, AuthError>;
 
+    /// Whether the directory is another one than the store, so that its users change without our doing.
+    fn is_elsewhere(&self) -> bool {
+        true
+    }
+
     /// What a user gets who logs in for the first time.
     fn grants(&self, _login: &UserId, _is_guest: bool) -> Grants {
         Grants::default()

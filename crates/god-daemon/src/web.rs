@@ -3,8 +3,8 @@
 use crate::clock::now;
 use crate::daemon::{Daemon, DaemonError};
 use crate::notify;
-use god_api::{ApiConfig, App, Cadvisor, ImageOffer, Parts, PushKey, VolumeOffer};
-use god_config::{Config, VolumeRequest, VolumeUser, resolve_volumes};
+use god_api::{ApiConfig, App, Cadvisor, Doors, ImageOffer, Parts, PushKey, Throttle, VolumeOffer};
+use god_config::{Config, Secret, VolumeRequest, VolumeUser, resolve_volumes};
 use god_core::UserId;
 use god_core::auth::Auth;
 use god_core::executor::Executor;
@@ -13,11 +13,12 @@ use god_core::store::{PendingLimits, Store};
 use god_core::units::Seconds;
 use god_core::user::ProjectVolume;
 use god_core::wire::AskedVolume;
+use god_engine::chain;
 use god_engine::signal::Signal;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,10 +33,12 @@ const TOKEN_LIFE: Seconds = Seconds(365 * 86_400);
 /// What one generation of the interface is made from.
 struct Kitchen {
     store: Arc<dyn Store>,
-    auth: Arc<dyn Auth>,
+    auth: Mutex<Arc<dyn Auth>>,
     executors: Vec<Arc<dyn Executor>>,
     /// That of the start: a new one needs a restart.
     secret: Vec<u8>,
+    previous_secret: Option<Vec<u8>>,
+    throttle: Arc<Throttle>,
 }
 
 impl Daemon {
@@ -53,9 +56,11 @@ impl Daemon {
         let listener = Arc::new(listener.into_std().map_err(listen)?);
         let kitchen = Arc::new(Kitchen {
             store: Arc::clone(self.store()),
-            auth: god_plugins::auth(&self.setup().config, Arc::clone(self.store()))?,
+            auth: Mutex::new(god_plugins::auth(&self.setup().config, Arc::clone(self.store()))?),
             executors: self.executors().to_vec(),
-            secret: self.setup().config.auth.secret_passphrase.reveal().as_bytes().to_vec(),
+            secret: bytes(&self.setup().config.auth.secret_passphrase),
+            previous_secret: self.setup().config.auth.secret_passphrase_previous.as_ref().map(bytes),
+            throttle: Arc::default(),
         });
         let stop = Arc::clone(&self.stop);
         self.start_loop("web", move || {
@@ -71,6 +76,20 @@ impl Daemon {
         }
         info!(%address, "web server listens");
         Ok(address)
+    }
+}
+
+impl Kitchen {
+    /// The authentication by this configuration; by an earlier one when it can not be made of it, or is another plugin.
+    fn auth(&self, config: &Config) -> Arc<dyn Auth> {
+        let mut auth = self.auth.lock().unwrap_or_else(PoisonError::into_inner);
+        if config.auth.policy == auth.name() {
+            match god_plugins::auth(config, Arc::clone(&self.store)) {
+                Ok(made) => *auth = made,
+                Err(err) => error!(err = %chain(&err), "logins go on as before"),
+            }
+        }
+        Arc::clone(&auth)
     }
 }
 
@@ -131,9 +150,11 @@ fn parts(kitchen: &Kitchen, config: &Arc<Config>) -> Parts {
     let volumes = Arc::clone(config);
     Parts {
         store: Arc::clone(&kitchen.store),
-        auth: Arc::clone(&kitchen.auth),
+        auth: kitchen.auth(config),
         config: api_config(config, &kitchen.executors),
         secret: kitchen.secret.clone(),
+        previous_secret: kitchen.previous_secret.clone(),
+        throttle: Arc::clone(&kitchen.throttle),
         clock: Arc::new(now),
         volumes: Arc::new(move |owner, asked, offered| volumes_of(&volumes, owner, asked, offered)),
         status: None,
@@ -144,6 +165,7 @@ fn parts(kitchen: &Kitchen, config: &Arc<Config>) -> Parts {
 fn api_config(config: &Config, executors: &[Arc<dyn Executor>]) -> ApiConfig {
     ApiConfig {
         site: god_plugins::site(config, executors),
+        doors: doors(config),
         admins: config.web.admin.iter().map(UserId::new).collect(),
         images: config
             .images
@@ -185,6 +207,21 @@ fn api_config(config: &Config, executors: &[Arc<dyn Executor>]) -> ApiConfig {
         }),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+fn doors(config: &Config) -> Doors {
+    let auth = &config.auth;
+    let secret = auth.proxies.remote_user_secret.as_ref();
+    Doors {
+        session_life: Seconds(auth.session_timeout_seconds),
+        public_url: config.web.public_url.as_ref().map(|url| url.reveal().to_owned()),
+        proxies: auth.proxies.peers.clone(),
+        remote_user_secret: secret.map(|secret| secret.reveal().to_owned().into()),
+    }
+}
+
+fn bytes(secret: &Secret) -> Vec<u8> {
+    secret.reveal().as_bytes().to_vec()
 }
 
 /// The volumes that a task gets of those it asks for.

@@ -5,13 +5,11 @@ use god_config::{Config, StoreKind};
 /// Settings without which the site would not be what its file says: reasons not to start. Each names its key.
 #[must_use]
 pub fn not_built_in(config: &Config) -> Vec<String> {
-    let auth = &config.auth;
     let found = [
         (config.stores.kind == StoreKind::Mongo, "store: mongo is not built in yet; accepted: sqlite"),
         (config.network.cni.is_some(), "network.use_cni: is not built in yet; accepted: false"),
         (!config.network.ports.allocate, "port_allocate: false is not built in yet; accepted: true"),
         (config.guests.allow, "guest_allow: guests are not built in yet; accepted: false"),
-        (auth.proxy.is_some(), "allow_proxy_remote_user: is not built in yet; accepted: false"),
     ];
     found.iter().filter(|(is_set, _)| *is_set).map(|(_, what)| (*what).to_owned()).collect()
 }

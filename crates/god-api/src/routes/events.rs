@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::error::ApiError;
 use crate::hub::{Documents, Heard};
-use crate::subject::{Subject, bearer, of_token};
+use crate::subject::{self, Credential, Subject};
 use crate::typed;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -53,7 +53,7 @@ async fn listen(
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let first = if seen.is_none_or(|seen| seen == head.0) { "hello" } else { "reset" };
     let listener = Listener {
-        token: bearer(&headers)?.to_owned(),
+        credential: subject.credential.clone(),
         user: subject.login().clone(),
         first: Some((first, head)),
         checked: Instant::now(),
@@ -69,7 +69,7 @@ async fn listen(
 struct Listener {
     app: App,
     user: UserId,
-    token: String,
+    credential: Credential,
     changes: broadcast::Receiver<Heard>,
     text: fn(&Task) -> String,
     first: Option<(&'static str, Seq)>,
@@ -86,7 +86,7 @@ impl Listener {
         loop {
             if self.checked.elapsed() >= CHECK {
                 // Logged out, removed, or other keys since: the stream ends.
-                of_token(&self.app, &self.token).await.ok()?;
+                subject::of(&self.app, &self.credential).await.ok()?;
                 self.checked = Instant::now();
             }
             let heard = tokio::select! {

@@ -8,8 +8,9 @@ use crate::error::ApiError;
 use crate::http::{Sent, json, json_bytes};
 use crate::subject::Subject;
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::extract::{FromRequestParts as _, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use god_core::ids::{ExecutorName, NodeName};
 use god_core::resources::Amount;
@@ -127,9 +128,9 @@ fn word(on: bool) -> &'static str {
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
+pub(super) async fn metrics(State(app): State<App>, mut parts: Parts) -> Result<Response, ApiError> {
     if !app.config().open_metrics {
-        let subject = crate::subject::of_token(&app, crate::subject::bearer(&headers)?).await?;
+        let subject = Subject::from_request_parts(&mut parts, &app).await?;
         app.authorize(&subject, Action::Read, Object::Site).await?;
     }
     let counts = app.store.counts(None).await?;

@@ -7,13 +7,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-struct Server {
+pub struct Server {
     address: std::net::SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     done: JoinHandle<std::io::Result<()>>,
 }
 
-async fn serve(world: &World) -> Server {
+pub async fn serve(world: &World) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel::<()>();
@@ -25,11 +25,11 @@ async fn serve(world: &World) -> Server {
 }
 
 impl Server {
-    async fn connect(&self) -> TcpStream {
+    pub async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("connects")
     }
 
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         self.stop.take().expect("not stopped yet").send(()).expect("still there");
         let done = tokio::time::timeout(Duration::from_secs(20), self.done).await;
         done.expect("stops in time").expect("no panic").expect("no error");
@@ -37,7 +37,7 @@ impl Server {
 }
 
 /// Sends bytes and reads one answer: its head, and its body by `Content-Length`.
-async fn exchange(stream: &mut TcpStream, request: &str) -> (String, String) {
+pub async fn exchange(stream: &mut TcpStream, request: &str) -> (String, String) {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut bytes = Vec::new();
     let reading = async {

@@ -4,9 +4,10 @@ use auth_local::{LocalAuth, NewUser};
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
-use god_api::{ApiConfig, App, ImageOffer, Parts, PushKey, VolumeOffer, router};
+use god_api::{ApiConfig, App, Doors, ImageOffer, Parts, PushKey, VolumeOffer, router};
 use god_core::admission::{Constraint, DynamicField, ExecutorRules, Site};
 use god_core::audit::AuditRecord;
+use god_core::auth::Auth;
 use god_core::executor::{Cause, Exit};
 use god_core::ids::{ExecutorName, NodeName, OpId, RunRef};
 use god_core::keys::{Purpose, Secret};
@@ -127,6 +128,11 @@ pub async fn world() -> World {
 }
 
 pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
+    world_in(None, change).await
+}
+
+/// A site whose users are in another directory; bob, eve and ada are not.
+pub async fn world_in(directory: Option<Arc<dyn Auth>>, change: impl FnOnce(&mut ApiConfig)) -> World {
     let dir = tempfile::tempdir().expect("a directory");
     let store = Arc::new(MemoryStore::new());
     let auth = LocalAuth::new(store.clone());
@@ -146,6 +152,7 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
     assert!(store.put_project(&project).await.expect("stored"));
     let mut config = ApiConfig {
         site: site(),
+        doors: Doors::default(),
         admins: vec![UserId::new("ada")],
         images: vec![ImageOffer {
             name: "Debian".to_owned(),
@@ -167,16 +174,8 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
     };
     change(&mut config);
     let clock = Arc::new(AtomicI64::new(START));
-    let hand = clock.clone();
-    let app = App::new(Parts {
-        store: store.clone(),
-        auth: Arc::new(auth.clone()),
-        config,
-        secret: SECRET.to_vec(),
-        clock: Arc::new(move || Timestamp(hand.load(Ordering::Relaxed))),
-        volumes: Arc::new(volumes),
-        status: None,
-    });
+    let directory = directory.unwrap_or_else(|| Arc::new(auth.clone()));
+    let app = app(store.clone(), directory, config, &clock, (SECRET, None));
     let router = router(app.clone());
     let mut world = World { store, auth, app, router, clock, dir, keys, tokens: HashMap::new() };
     for login in ["bob", "eve", "ada"] {
@@ -187,6 +186,27 @@ pub async fn world_with(change: impl FnOnce(&mut ApiConfig)) -> World {
 }
 
 /// The home of the owner, and what the project offers outside of `/etc`.
+fn app(
+    store: Arc<MemoryStore>,
+    auth: Arc<dyn Auth>,
+    config: ApiConfig,
+    clock: &Arc<AtomicI64>,
+    (secret, previous): (&[u8], Option<&[u8]>),
+) -> App {
+    let hand = clock.clone();
+    App::new(Parts {
+        store,
+        auth,
+        config,
+        secret: secret.to_vec(),
+        previous_secret: previous.map(<[u8]>::to_vec),
+        throttle: Arc::default(),
+        clock: Arc::new(move || Timestamp(hand.load(Ordering::Relaxed))),
+        volumes: Arc::new(volumes),
+        status: None,
+    })
+}
+
 fn volumes(owner: &Owner, asked: &[AskedVolume], offered: &[ProjectVolume]) -> Vec<Volume> {
     let resolve = |asked: &AskedVolume| {
         let (path, mount, writable) = if asked.name == "home" {
@@ -205,6 +225,22 @@ fn volumes(owner: &Owner, asked: &[AskedVolume], offered: &[ProjectVolume]) -> V
 }
 
 impl World {
+    /// The same site, seen through a server of its own with other secrets.
+    pub fn through(&self, secret: &[u8], previous: Option<&[u8]>) -> World {
+        let auth = Arc::new(self.auth.clone());
+        let app = app(self.store.clone(), auth, self.app.config().clone(), &self.clock, (secret, previous));
+        World {
+            store: self.store.clone(),
+            auth: self.auth.clone(),
+            router: router(app.clone()),
+            app,
+            clock: self.clock.clone(),
+            dir: tempfile::tempdir().expect("a directory"),
+            keys: self.keys.clone(),
+            tokens: self.tokens.clone(),
+        }
+    }
+
     /// One more user, logged in.
     pub async fn add_user(&mut self, login: &str, uid: u32) {
         self.keys.insert(login.to_owned(), make_user(&self.auth, login, uid).await);
@@ -223,8 +259,10 @@ impl World {
     pub async fn audited(&self, n: usize) -> Vec<AuditRecord> {
         for _ in 0..200 {
             let records = self.store.audited(None, 1000).await.expect("answers");
-            if records.len() >= n {
-                return records.into_iter().map(|(_, record)| record).collect();
+            let changes = records.into_iter().map(|(_, record)| record);
+            let changes: Vec<_> = changes.filter(|record| record.action != "token.begin").collect();
+            if changes.len() >= n {
+                return changes;
             }
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::reader::Section;
 use crate::secret::{Endpoint, Secret};
-use crate::sections::doors::{Provider, Proxy};
+use crate::sections::doors::{Provider, Proxies};
 use crate::sections::ldap::Ldap;
 
 /// What users share and see live.
@@ -94,8 +94,8 @@ impl Guests {
 pub struct Auth {
     /// Name of the authentication plugin.
     pub policy: String,
-    /// The proxy that says who somebody is; `None`: nobody is believed.
-    pub proxy: Option<Proxy>,
+    /// Proxies in front of the web server.
+    pub proxies: Proxies,
     /// Signs API tokens.
     pub secret_passphrase: Secret,
     /// The one before it, whose tokens and keys are still good.
@@ -113,7 +113,7 @@ impl Default for Auth {
     fn default() -> Auth {
         Auth {
             policy: "local".to_owned(),
-            proxy: None,
+            proxies: Proxies::default(),
             secret_passphrase: Secret::new(""),
             secret_passphrase_previous: None,
             shared_secret_passphrase: None,
@@ -129,7 +129,7 @@ impl Auth {
         let names = root.cx.known.auth;
         let auth = Auth {
             policy: root.plugin_or("auth_policy", "authentication plugin", names, default.policy),
-            proxy: Proxy::read(root),
+            proxies: Proxies::read(root),
             secret_passphrase: secret_passphrase(root),
             secret_passphrase_previous: root.secret("secret_passphrase_previous"),
             shared_secret_passphrase: root.secret("shared_secret_passphrase"),

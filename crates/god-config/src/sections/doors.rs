@@ -7,35 +7,31 @@ use ipnet::IpNet;
 use crate::reader::Section;
 use crate::secret::{Endpoint, Secret};
 
-/// A proxy in front of the web server that says who somebody is.
-#[derive(Clone, Debug, PartialEq)]
+/// Proxies in front of the web server.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Proxy {
-    /// From where it connects.
+pub struct Proxies {
+    /// From where they connect. What they say of the client's address and protocol is believed.
     pub peers: Vec<IpNet>,
-    /// What it shows in a header beside the user's name.
-    pub secret: Secret,
+    /// What one shows in a header beside the name of the user it knows; `None`: no proxy is believed in this.
+    pub remote_user_secret: Option<Secret>,
 }
 
-impl Proxy {
-    /// `None` when no proxy is believed.
-    pub(crate) fn read(root: &mut Section<'_>) -> Option<Proxy> {
+impl Proxies {
+    pub(crate) fn read(root: &mut Section<'_>) -> Proxies {
         let allowed = root.flag("allow_proxy_remote_user").unwrap_or(false);
         let peers = peers(root);
         let secret = root.secret("proxy_secret");
-        if !allowed {
-            return None;
-        }
-        if peers.is_empty() && !root.has("proxy_peers") {
+        if allowed && peers.is_empty() && !root.has("proxy_peers") {
             root.missing(
                 "proxy_peers",
                 "accepted: addresses or networks of the proxies, such as [127.0.0.1]",
             );
         }
-        if secret.is_none() {
+        if allowed && secret.is_none() {
             root.missing("proxy_secret", "accepted: a random text of 16 characters or more");
         }
-        Some(Proxy { peers, secret: secret? })
+        Proxies { peers, remote_user_secret: secret.filter(|_| allowed) }
     }
 }
 

@@ -262,8 +262,8 @@ fn e5_the_directory_is_asked_without_tls_only_when_told_to() {
 
 #[test]
 fn a9_a_proxy_needs_an_address_and_a_secret() {
-    let none = loaded("proxy_peers: [10.0.0.1]\nproxy_secret: kG7qLz0PweR4vX2n\n").config.auth.proxy;
-    assert_eq!(none, None, "off by default");
+    let none = loaded("proxy_peers: [10.0.0.1]\nproxy_secret: kG7qLz0PweR4vX2n\n").config.auth.proxies;
+    assert_eq!((none.peers.len(), none.remote_user_secret), (1, None), "off by default");
     let on = "allow_proxy_remote_user: true\n";
     fault(&format!("{on}proxy_secret: kG7qLz0PweR4vX2n"), "proxy_peers: this key must be set");
     fault(&format!("{on}proxy_peers: [10.0.0.1]"), "proxy_secret: this key must be set");
@@ -272,7 +272,7 @@ fn a9_a_proxy_needs_an_address_and_a_secret() {
         fault(&text, &format!("proxy_peers[0]: `{bad}` is no address"));
     }
     let text = format!("{on}proxy_secret: kG7qLz0PweR4vX2n\nproxy_peers: [10.1.2.3, 10.7.1.1/16, '::1']\n");
-    let peers = loaded(&text).config.auth.proxy.expect("on").peers;
+    let peers = loaded(&text).config.auth.proxies.peers;
     assert_eq!(
         peers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["10.1.2.3/32", "10.7.0.0/16", "::1/128"]
