@@ -75,9 +75,9 @@ async fn pass(app: App, info: Arc<RouteInfo>, request: Request, next: Next) -> R
         if info.kind == Kind::Streams {
             return Ok(holding(next.run(request).await, turn));
         }
-        return tokio::time::timeout(READ_TIME, next.run(request))
-            .await
-            .map_err(|_| ApiError::Busy("the answer took too long; ask for less, or try again later"));
+        let answer = tokio::time::timeout(READ_TIME, next.run(request)).await;
+        let late = |_| ApiError::Busy("the answer took too long; ask for less, or try again later");
+        return answer.map(|response| holding(response, turn)).map_err(late);
     };
     let from = origin::from(&app.config().doors, &parts.extensions, &parts.headers);
     let trail = Trail::default();

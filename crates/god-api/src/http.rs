@@ -38,7 +38,12 @@ pub(crate) fn json(value: &impl Serialize) -> Response {
 
 /// An answer that is JSON already.
 pub(crate) fn json_bytes(bytes: Bytes) -> Response {
-    let mut response = Response::new(Body::from(bytes));
+    json_stream(Body::from(bytes))
+}
+
+/// An answer that is JSON already, as it comes.
+pub(crate) fn json_stream(body: Body) -> Response {
+    let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response
 }

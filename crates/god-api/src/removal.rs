@@ -5,9 +5,10 @@
 
 use crate::app::{App, Inner};
 use crate::bulk::ask_all;
-use god_core::state::Ask;
-use god_core::store::{OverFilter, Scan, StoreError};
-use god_core::{TaskId, UserId};
+use god_core::query::{MAX_PAGE, TaskQuery};
+use god_core::state::{Ask, Phase};
+use god_core::store::{Scan, StoreError};
+use god_core::{Task, TaskId, UserId};
 use std::time::Duration;
 
 /// Board entries of users who are to be removed begin with this.
@@ -55,17 +56,20 @@ impl Inner {
             let Some(last) = page.last() else { break };
             after = Some(last.id);
         }
-        let mut skip = 0;
+        let mut query = TaskQuery {
+            owner: Some(login.clone()),
+            phases: vec![Phase::Over, Phase::Archived],
+            limit: MAX_PAGE,
+            ..TaskQuery::default()
+        };
         loop {
-            let filter = OverFilter { owner: Some(login.clone()), skip, limit: Some(PAGE) };
-            let page = self.store.over(&filter).await?;
-            let wanted =
-                |task: &&god_core::Task| task.parent.is_none() && task.to_remove() != Some(Ask::Purge);
-            let ids: Vec<TaskId> = page.iter().filter(wanted).map(|task| task.id).collect();
+            let page = self.store.find(&query).await?;
+            let wanted = |task: &&Task| task.parent.is_none() && task.to_remove() != Some(Ask::Purge);
+            let ids: Vec<TaskId> = page.tasks.iter().filter(wanted).map(|task| task.id).collect();
             ask_all(self, &ids, Ask::Purge, None).await?;
-            left += page.len();
-            skip += page.len();
-            if page.len() < PAGE {
+            left += page.tasks.len();
+            query.before = page.next;
+            if page.next.is_none() {
                 break;
             }
         }

@@ -1,7 +1,7 @@
 //! Removing the files of finished tasks, and their records. Only asked for here: the archiver does it.
 
 use super::acts::act;
-use super::tasks::{allowed_task, over_pages};
+use super::tasks::{allowed_task, found_pages};
 use crate::access::Action;
 use crate::app::App;
 use crate::audit::Trail;
@@ -11,8 +11,9 @@ use crate::http::{Asked, At, json};
 use crate::subject::Subject;
 use axum::extract::State;
 use axum::response::Response;
-use god_core::state::{Ask, TaskState};
-use god_core::{Task, TaskId, Timestamp};
+use god_core::query::{Span, TaskQuery};
+use god_core::state::{Ask, Phase};
+use god_core::{TaskId, Timestamp};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -78,14 +79,6 @@ pub(super) async fn purge_old(
     remove_old(&app, &subject, &trail, &days, query, Ask::Purge).await
 }
 
-/// When a task ended.
-fn ended(state: &TaskState) -> Option<Timestamp> {
-    match state {
-        TaskState::Over { at, .. } | TaskState::Archived { at, .. } => Some(*at),
-        _ => None,
-    }
-}
-
 /// The caller's own tasks that ended more than so many days ago.
 async fn remove_old(
     app: &App,
@@ -98,21 +91,19 @@ async fn remove_old(
     let number = || ApiError::NotFound(format!("{days:?} is no number of days"));
     let span = i64::from(days.parse::<u32>().map_err(|_| number())?).saturating_mul(86_400_000);
     let before = Timestamp(app.now().0.saturating_sub(span));
-    let is_meant = |task: &Task| {
-        task.parent.is_none()
-            && ended(&task.state).is_some_and(|end| span == 0 || end < before)
-            && query.tag.as_ref().is_none_or(|tag| task.spec.tags.contains(tag))
+    let query = TaskQuery {
+        owner: Some(subject.login().clone()),
+        phases: vec![Phase::Over, Phase::Archived],
+        tag: query.tag.clone(),
+        ended: Span { from: None, until: (span > 0).then_some(before) },
+        no_children: true,
+        ..TaskQuery::default()
     };
+    let tag = query.tag.clone();
     let mut ids: Vec<TaskId> = Vec::new();
-    over_pages(app, Some(subject.login()), |task| {
-        if is_meant(&task) {
-            ids.push(task.id);
-        }
-        Ok(())
-    })
-    .await?;
+    found_pages(app, query, |task| ids.push(task.id)).await?;
     let asked = ask_all(app, &ids, what, None).await?.asked.len();
-    trail.note(subject.login().as_str(), None, Some(json!({"days": days, "tag": query.tag, "asked": asked})));
+    trail.note(subject.login().as_str(), None, Some(json!({"days": days, "tag": tag, "asked": asked})));
     let will = if what == Ask::Archive { "archived" } else { "purged" };
     Ok(json(&json!({"msg": format!("{asked} tasks will be {will}"), "nb": asked})))
 }

@@ -3,20 +3,31 @@
 use crate::access::{Action, Object};
 use crate::app::App;
 use crate::error::ApiError;
-use crate::http::{Asked, At, JsonList, json};
+use crate::http::{Asked, At, json, json_bytes, json_stream};
 use crate::hub;
 use crate::subject::Subject;
 use crate::why;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use god_core::store::{OverFilter, Scan};
+use bytes::Bytes;
+use futures::StreamExt as _;
+use god_core::query::{MAX_PAGE, TaskQuery};
+use god_core::state::Phase;
+use god_core::store::{OverFilter, Scan, StoreError};
 use god_core::{ProjectId, Task, TaskId, UserId};
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::HashSet;
+use std::io;
 use std::time::Duration;
 
 /// Tasks read at once.
 const PAGE: usize = 500;
+/// Finished tasks read at once: each page is searched from the newest on.
+const OVER_PAGE: usize = 5000;
+/// A list up to this size is sent as a whole.
+const WHOLE: usize = 1 << 20;
 /// The longest that a client may wait in one request.
 const WAIT_MAX: u64 = 300;
 /// A missed bell is made good within this.
@@ -45,6 +56,118 @@ pub(super) async fn allowed_task(
     Ok(task)
 }
 
+/// Where the tasks of a list come from, and how far it has come.
+enum Source {
+    /// Unfinished tasks, by id.
+    Active { scan: Scan, after: Option<TaskId>, project: Option<ProjectId> },
+    /// Finished ones, the newest end first. `last` are the ids of the page before: an end that comes in between pages moves
+    /// all that follow by one.
+    Over { owner: Option<UserId>, skip: usize, left: usize, last: HashSet<TaskId> },
+    /// What a query finds, the highest id first; `None` at its end.
+    Found { query: Option<TaskQuery>, skip: usize, left: usize },
+}
+
+impl Source {
+    /// The next tasks; `None` at the end. May be empty before.
+    async fn next(&mut self, app: &App) -> Result<Option<Vec<Task>>, StoreError> {
+        match self {
+            Source::Active { scan, after, project } => {
+                let mut page = app.store.scan(scan, *after, PAGE).await?;
+                let Some(last) = page.last() else { return Ok(None) };
+                *after = Some(last.id);
+                page.retain(|task| project.as_ref().is_none_or(|p| task.spec.owner.project == *p));
+                Ok(Some(page))
+            }
+            Source::Over { owner, skip, left, last } => {
+                if *left == 0 {
+                    return Ok(None);
+                }
+                let limit = Some((*left).min(OVER_PAGE));
+                let filter = OverFilter { owner: owner.clone(), skip: *skip, limit };
+                let mut page = app.store.over(&filter).await?;
+                if page.is_empty() {
+                    return Ok(None);
+                }
+                *skip = skip.saturating_add(page.len());
+                *left = left.saturating_sub(page.len());
+                let ids = page.iter().map(|task| task.id).collect();
+                page.retain(|task| !last.contains(&task.id));
+                *last = ids;
+                Ok(Some(page))
+            }
+            Source::Found { query: at, skip, left } => {
+                let Some(query) = at.as_mut().filter(|_| *left > 0) else { return Ok(None) };
+                let page = app.store.find(query).await?;
+                let n = page.tasks.len();
+                let tasks: Vec<Task> = page.tasks.into_iter().skip(*skip).take(*left).collect();
+                *skip = skip.saturating_sub(n);
+                *left -= tasks.len();
+                match page.next {
+                    Some(next) => query.before = Some(next),
+                    None => *at = None,
+                }
+                Ok(Some(tasks))
+            }
+        }
+    }
+}
+
+/// Writes a list of documents page by page, so that a long one is never in memory as a whole.
+struct Lister {
+    app: App,
+    source: Source,
+    is_first: bool,
+    is_done: bool,
+}
+
+impl Lister {
+    fn new(app: &App, source: Source) -> Lister {
+        Lister { app: app.clone(), source, is_first: true, is_done: false }
+    }
+
+    /// A short list at once, a long one as it is read.
+    async fn answer(mut self) -> Result<Response, ApiError> {
+        let mut bytes = b"[".to_vec();
+        while !self.is_done && bytes.len() < WHOLE {
+            self.page(&mut bytes).await?;
+        }
+        if self.is_done {
+            return Ok(json_bytes(bytes.into()));
+        }
+        let rest = futures::stream::try_unfold(self, |mut lister| async move {
+            if lister.is_done {
+                return Ok::<_, io::Error>(None);
+            }
+            let mut bytes = Vec::new();
+            match lister.page(&mut bytes).await {
+                Ok(()) => Ok(Some((Bytes::from(bytes), lister))),
+                // The client sees a broken answer, never a list that looks whole.
+                Err(_) => Err(io::Error::other("the list broke off")),
+            }
+        });
+        let first = futures::stream::once(std::future::ready(Ok(Bytes::from(bytes))));
+        Ok(json_stream(Body::from_stream(first.chain(rest))))
+    }
+
+    async fn page(&mut self, bytes: &mut Vec<u8>) -> Result<(), ApiError> {
+        let Some(tasks) = self.source.next(&self.app).await? else {
+            bytes.push(b']');
+            self.is_done = true;
+            return Ok(());
+        };
+        let whys = self.app.whys_of(&tasks).await?;
+        for task in &tasks {
+            if !std::mem::take(&mut self.is_first) {
+                bytes.push(b',');
+            }
+            serde_json::to_writer(&mut *bytes, &self.app.document(task, whys.of(task)))
+                .map_err(|_| ApiError::Failed("the answer can not be written"))?;
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+}
+
 /// Visits all tasks of a scan, a page at a time, letting other requests in between.
 pub(super) async fn pages(
     app: &App,
@@ -52,43 +175,29 @@ pub(super) async fn pages(
     mut visit: impl FnMut(Task) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
     let mut after = None;
-    while let Some(page) = next_page(app, scan, &mut after).await? {
+    loop {
+        let page = app.store.scan(scan, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
         page.into_iter().try_for_each(&mut visit)?;
-    }
-    Ok(())
-}
-
-/// The tasks after the last of the page before; `None` when there are no more.
-async fn next_page(
-    app: &App,
-    scan: &Scan,
-    after: &mut Option<TaskId>,
-) -> Result<Option<Vec<Task>>, ApiError> {
-    if after.is_some() {
         tokio::task::yield_now().await;
     }
-    let page = app.store.scan(scan, *after, PAGE).await?;
-    let Some(last) = page.last() else { return Ok(None) };
-    *after = Some(last.id);
-    Ok(Some(page))
 }
 
-/// Visits finished tasks, newest first, a page at a time.
-pub(super) async fn over_pages(
+/// Visits what a query finds, a page at a time, the highest id first.
+pub(super) async fn found_pages(
     app: &App,
-    owner: Option<&UserId>,
-    mut visit: impl FnMut(Task) -> Result<(), ApiError>,
-) -> Result<(), ApiError> {
-    let mut skip = 0;
+    mut query: TaskQuery,
+    mut visit: impl FnMut(Task),
+) -> Result<(), StoreError> {
+    query.limit = MAX_PAGE;
     loop {
-        let filter = OverFilter { owner: owner.cloned(), skip, limit: Some(PAGE) };
-        let page = app.store.over(&filter).await?;
-        let n = page.len();
-        page.into_iter().try_for_each(&mut visit)?;
-        if n < PAGE {
+        let page = app.store.find(&query).await?;
+        page.tasks.into_iter().for_each(&mut visit);
+        query.before = page.next;
+        if page.next.is_none() {
             return Ok(());
         }
-        skip += n;
         tokio::task::yield_now().await;
     }
 }
@@ -113,16 +222,8 @@ async fn list_active(
     owner: Option<UserId>,
     project: Option<ProjectId>,
 ) -> Result<Response, ApiError> {
-    let mut list = JsonList::new();
-    let (scan, mut after) = (Scan::Active(owner), None);
-    while let Some(mut page) = next_page(app, &scan, &mut after).await? {
-        page.retain(|task| project.as_ref().is_none_or(|project| task.spec.owner.project == *project));
-        let whys = app.whys_of(&page).await?;
-        for task in &page {
-            list.push(&app.document(task, whys.of(task)))?;
-        }
-    }
-    Ok(list.into_response())
+    let source = Source::Active { scan: Scan::Active(owner), after: None, project };
+    Lister::new(app, source).answer().await
 }
 
 /// Whose tasks a list shows, and of which project: those of all members only where members share.
@@ -170,24 +271,16 @@ async fn list_over(
         text.parse::<usize>().map_err(|_| ApiError::NotFound(format!("{text:?} is no number of tasks")))
     };
     let (skip, limit) = (number(skip)?, number(limit)?);
-    let limit = (limit > 0).then_some(limit);
-    let mut list = JsonList::new();
-    match project {
-        None => {
-            for task in app.store.over(&OverFilter { owner, skip, limit }).await? {
-                list.push(&app.document(&task, None))?;
-            }
+    let left = if limit > 0 { limit } else { usize::MAX };
+    let source = match project {
+        None => Source::Over { owner, skip, left, last: HashSet::new() },
+        Some(_) => {
+            let phases = vec![Phase::Over, Phase::Archived];
+            let query = TaskQuery { owner, project, phases, limit: MAX_PAGE, ..TaskQuery::default() };
+            Source::Found { query: Some(query), skip, left }
         }
-        Some(project) => {
-            // The store does not know projects: its answer is filtered, then counted.
-            let all = app.store.over(&OverFilter { owner, skip: 0, limit: None }).await?;
-            let of_project = all.into_iter().filter(|task| task.spec.owner.project == project);
-            for task in of_project.skip(skip).take(limit.unwrap_or(usize::MAX)) {
-                list.push(&app.document(&task, None))?;
-            }
-        }
-    }
-    Ok(list.into_response())
+    };
+    Lister::new(app, source).answer().await
 }
 
 /// `GET /task/{id}`

@@ -156,3 +156,30 @@ async fn what_the_scheduler_says_is_shown() {
     assert_eq!(status["why"], json!({"code": "dependency", "numbers": {"tasks": 1}, "position": null}));
     assert_eq!(status["reason"], json!(format!("Waits for the end of task {other}")));
 }
+
+#[tokio::test]
+async fn a_long_list_comes_in_parts_and_whole() {
+    let world = world().await;
+    let mut all = Vec::new();
+    for n in 0..1500 {
+        let project = if n % 3 == 0 { "lab" } else { "default" };
+        all.push(world.submit("bob", |body| body["user"] = json!({"project": project})).await);
+    }
+    let expected: Vec<u64> = all.iter().map(|id| id.0).collect();
+    let active = world.get("bob", "/task/active").await;
+    assert_eq!(active.header("content-length"), None, "it is not gathered first");
+    assert_eq!(ids(&active.ok()), expected);
+    for id in &all {
+        world.start(*id).await;
+        world.end(*id, 0).await;
+    }
+    let newest: Vec<u64> = expected.iter().rev().copied().collect();
+    let over = async |path: &str| ids(&world.call("bob", "POST", path, None).await.ok());
+    assert_eq!(over("/task/over/0/0").await, newest);
+    assert_eq!(over("/task/over/100/1200").await, newest[100..1300]);
+    assert_eq!(over("/task/over/1499/10").await, newest[1499..]);
+    assert_eq!(over("/task/over/1500/0").await, [] as [u64; 0]);
+    let of_lab: Vec<u64> = expected.iter().step_by(3).rev().copied().collect();
+    assert_eq!(over("/task/over/0/0?project=lab").await, of_lab);
+    assert_eq!(over("/task/over/10/20?project=lab").await, of_lab[10..30]);
+}

@@ -7,12 +7,12 @@ use crate::audit::{Trail, ranges};
 use crate::bulk::ask_all;
 use crate::error::ApiError;
 use crate::http::{Sent, json};
+use crate::routes::tasks::found_pages;
 use crate::subject::Subject;
 use crate::typed::{BulkAnswer, BulkRequest, Filter};
 use axum::extract::State;
 use axum::response::Response;
 use god_core::TaskId;
-use god_core::query::{MAX_PAGE, TaskQuery};
 use god_core::state::Ask;
 use serde_json::{Value, json as value};
 
@@ -144,19 +144,12 @@ async fn filtered(app: &App, subject: &Subject, filter: &Filter, what: Ask) -> R
         return Ok(found);
     }
     // What is not for tasks in their phase is left out from the start.
-    let mut query = TaskQuery { limit: MAX_PAGE, ..wanted.query };
+    let mut query = wanted.query;
     if query.phases.is_empty() {
         use god_core::state::Phase;
         query.phases = Phase::ALL.into_iter().filter(|phase| phase.is_over() == what.is_of_over()).collect();
     }
-    loop {
-        let page = app.store.find(&query).await?;
-        found.extend(page.tasks.iter().map(|task| task.id));
-        match page.next {
-            Some(next) => query.before = Some(next),
-            None => break,
-        }
-    }
+    found_pages(app, query, |task| found.push(task.id)).await?;
     // The lowest ids first: the parent of an array before its children.
     found.reverse();
     Ok(found)
