@@ -34,6 +34,9 @@ struct Args {
     /// Rounds of each pair.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Tasks in the history of `list`.
+    #[arg(long, default_value_t = 10_000_000)]
+    tasks: u64,
     /// Internal: the minimal server that a submit is compared with.
     #[arg(long, hide = true)]
     limit_server: Option<PathBuf>,
@@ -46,7 +49,7 @@ fn main() -> Result<()> {
         return threads.block_on(limits::serve(dir));
     }
     let mut report = Report::new(args.only.clone());
-    threads.block_on(suite::run(&args.bin, args.init.as_deref(), args.rounds, &mut report))?;
+    threads.block_on(suite::run(&args.bin, args.init.as_deref(), args.rounds, args.tasks, &mut report))?;
     let text = report.text();
     if let Some(out) = &args.out {
         std::fs::write(out, &text).with_context(|| format!("cannot write {}", out.display()))?;

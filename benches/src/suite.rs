@@ -15,10 +15,16 @@ use std::time::{Duration, Instant};
 /// The script of the measured tasks: its interpreter ends at once.
 const TRUE: &str = "#!/bin/true\n";
 
-/// Runs all of it.
-pub async fn run(bin: &Path, init: Option<&Path>, rounds: usize, report: &mut Report) -> Result<()> {
+/// Runs all of it; `tasks` is the length of the history in which lists are measured.
+pub async fn run(
+    bin: &Path,
+    init: Option<&Path>,
+    rounds: usize,
+    tasks: u64,
+    report: &mut Report,
+) -> Result<()> {
     if report.names("list") {
-        list::run(report).await?;
+        list::run(tasks, report).await?;
     }
     if report.wants(&["limit.spawn_t2", "limit.files_t2", "run.local_array10000", "run.local_ratio"]) {
         local(bin, rounds, report).await?;

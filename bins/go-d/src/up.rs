@@ -13,6 +13,7 @@ pub fn up(overrides: Overrides, options: &UpArgs) -> Result<ExitCode> {
     front::serve(setup, options.detached, async |daemon: &mut Daemon| -> Result<()> {
         daemon.start_scheduler();
         daemon.start_watcher();
+        daemon.start_archiver();
         daemon.start_sender()?;
         let server = format!("http://{}", daemon.start_web().await?);
         // Whoever wrote a configuration makes the users, too.

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod auth;
 pub mod board;
 pub mod executor;
+pub mod files;
 pub mod group;
 pub mod ids;
 pub mod keys;

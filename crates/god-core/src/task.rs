@@ -86,7 +86,7 @@ impl Task {
     }
 
     /// The child with this ordinal, as it is before it was ever written: pending since the parent's submit, or, once the
-    /// parent is over, over like it without a run. `None` when this is no array's parent or the ordinal is past its end.
+    /// parent is over or archived, so like it without a run. `None` when this is no array's parent or the ordinal is past its end.
     #[must_use]
     pub fn child(&self, ordinal: u64) -> Option<Task> {
         let array = self.array()?;
@@ -98,8 +98,15 @@ impl Task {
             ordinal: Some(ordinal),
             ..Task::new(self.id.child(ordinal), Arc::clone(&self.spec), self.submitted)
         };
-        if let TaskState::Over { outcome, at, .. } | TaskState::Archived { outcome, at, .. } = &self.state {
-            child.state = TaskState::Over { outcome: outcome.clone(), at: *at, last: None };
+        match &self.state {
+            TaskState::Over { outcome, at, .. } => {
+                child.state = TaskState::Over { outcome: outcome.clone(), at: *at, last: None };
+            }
+            TaskState::Archived { outcome, at, archived, .. } => {
+                let (outcome, at, archived) = (outcome.clone(), *at, *archived);
+                child.state = TaskState::Archived { outcome, at, last: None, archived };
+            }
+            _ => {}
         }
         Some(child)
     }

@@ -8,7 +8,8 @@ use god_core::Holder;
 use god_core::executor::Executor;
 use god_core::store::Store;
 use god_core::units::{Bytes, Seconds};
-use god_engine::lease::{self, SCHEDULER, Tenure, WATCHERS};
+use god_engine::archiver::Archiver;
+use god_engine::lease::{self, ARCHIVER, SCHEDULER, Tenure, WATCHERS};
 use god_engine::scheduler::Scheduler;
 use god_engine::signal::Signal;
 use god_engine::watcher::Watcher;
@@ -19,6 +20,7 @@ use god_telemetry::Noting;
 use god_telemetry::outbox::BadChannel;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::signal::unix::{Signal as Listener, SignalKind, signal};
 use tokio::sync::watch;
@@ -141,7 +143,7 @@ impl Daemon {
     /// Starts to schedule; it acts whenever it holds the lease.
     pub fn start_scheduler(&mut self) -> Work {
         let (tenure, beat) = self.start_lease("scheduler", SCHEDULER.to_owned());
-        let work = Work { tenure: Arc::clone(&tenure), beat: Arc::clone(&beat) };
+        let work = Work::new(&tenure, &beat);
         let (world, stop) = (Arc::clone(&self.world), Arc::clone(&self.stop));
         self.start_loop("scheduler", move || {
             let (world, tenure, stop, beat) =
@@ -155,12 +157,33 @@ impl Daemon {
     pub fn start_watcher(&mut self) -> Work {
         let name = format!("{WATCHERS}{}", self.world.holder);
         let (tenure, beat) = self.start_lease("watcher", name);
-        let work = Work { tenure: Arc::clone(&tenure), beat: Arc::clone(&beat) };
+        let work = Work::new(&tenure, &beat);
         let (world, stop) = (Arc::clone(&self.world), Arc::clone(&self.stop));
         self.start_loop("watcher", move || {
             let (world, tenure, stop, beat) =
                 (Arc::clone(&world), Arc::clone(&tenure), Arc::clone(&stop), Arc::clone(&beat));
             async move { Watcher::new(&world, &tenure, &stop, &beat).run().await }
+        });
+        work
+    }
+
+    /// Starts to remove the files of finished tasks for which that was asked, and to measure them where there is a disk
+    /// quota; it acts whenever it holds the lease.
+    pub fn start_archiver(&mut self) -> Work {
+        let (tenure, beat) = self.start_lease("archiver", ARCHIVER.to_owned());
+        let work = Work::new(&tenure, &beat);
+        let (world, stop, under_way) =
+            (Arc::clone(&self.world), Arc::clone(&self.stop), Arc::clone(&work.under_way));
+        let files = god_plugins::files(&self.setup.config);
+        let measures = self.setup.config.scheduling.disk_quota_bytes.is_some();
+        self.start_loop("archiver", move || {
+            let (world, tenure, stop, beat) =
+                (Arc::clone(&world), Arc::clone(&tenure), Arc::clone(&stop), Arc::clone(&beat));
+            let (files, under_way) = (Arc::clone(&files), Arc::clone(&under_way));
+            async move {
+                let held = (&*tenure, &*stop);
+                Archiver::new(&world, files, measures, held, &beat, &under_way).run().await;
+            }
         });
         work
     }
@@ -277,6 +300,14 @@ pub struct Work {
     pub tenure: Arc<Tenure>,
     /// Rung once a turn.
     pub beat: Arc<Signal>,
+    /// Work that goes on beside its turns, as far as it counts any.
+    pub under_way: Arc<AtomicUsize>,
+}
+
+impl Work {
+    fn new(tenure: &Arc<Tenure>, beat: &Arc<Signal>) -> Work {
+        Work { tenure: Arc::clone(tenure), beat: Arc::clone(beat), under_way: Arc::default() }
+    }
 }
 
 /// Times and limits of the engine.

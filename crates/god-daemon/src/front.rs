@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -92,7 +93,7 @@ pub fn main(kind: Kind) -> ExitCode {
     let cli = Cli::parse();
     let detached = matches!(cli.word, Word::Run { detached: true });
     let told = carry_out(kind, cli);
-    tell(&format!("go-d-{}", kind.word()), detached, told)
+    tell(kind.program(), detached, told)
 }
 
 /// Tells the user, and whoever waits for a start in the background, why a word was not carried out.
@@ -135,6 +136,10 @@ fn carry_out(kind: Kind, cli: Cli) -> Result<ExitCode, FrontError> {
             Kind::Watcher => {
                 daemon.start_watcher();
                 Ok(daemon.start_sender()?)
+            }
+            Kind::Archiver => {
+                daemon.start_archiver();
+                Ok(())
             }
             Kind::Web | Kind::All => start_web(daemon).await,
         })
@@ -295,6 +300,7 @@ fn once(setup: Setup) -> Result<ExitCode, FrontError> {
         let mut daemon = Daemon::open(setup).await?;
         let work = match daemon.setup().kind {
             Kind::Watcher => daemon.start_watcher(),
+            Kind::Archiver => daemon.start_archiver(),
             _ => daemon.start_scheduler(),
         };
         daemon.ready(&logs);
@@ -311,7 +317,7 @@ fn once(setup: Setup) -> Result<ExitCode, FrontError> {
     })
 }
 
-/// Until the lease is held and two whole turns have changed nothing in the store.
+/// Until the lease is held, two whole turns have changed nothing in the store, and nothing is under way.
 async fn until_quiet(daemon: &Daemon, work: &Work) -> Result<(), StoreError> {
     let clock = &daemon.world.clock;
     while work.tenure.current(clock.mono()).is_none() {
@@ -322,7 +328,7 @@ async fn until_quiet(daemon: &Daemon, work: &Work) -> Result<(), StoreError> {
         let begun = work.beat.rings();
         work.beat.past(begun + 1).await;
         let now = daemon.store().head().await?;
-        if before == Some(now) {
+        if before == Some(now) && work.under_way.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
         before = Some(now);

@@ -12,6 +12,8 @@ pub enum Kind {
     Scheduler,
     /// `go-d-watcher`.
     Watcher,
+    /// `go-d-archive`.
+    Archiver,
     /// `go-d-web`.
     Web,
     /// `go-d up`: all of them.
@@ -25,7 +27,20 @@ impl Kind {
         match self {
             Kind::Scheduler => "scheduler",
             Kind::Watcher => "watcher",
+            Kind::Archiver => "archiver",
             Kind::Web => "web",
+            Kind::All => "go-d",
+        }
+    }
+
+    /// Name of the program.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Kind::Scheduler => "go-d-scheduler",
+            Kind::Watcher => "go-d-watcher",
+            Kind::Archiver => "go-d-archive",
+            Kind::Web => "go-d-web",
             Kind::All => "go-d",
         }
     }
@@ -35,6 +50,7 @@ impl Kind {
         match self {
             Kind::Scheduler | Kind::All => "godocker-scheduler",
             Kind::Watcher => "godocker-watcher",
+            Kind::Archiver => "godocker-archiver",
             Kind::Web => "godweb",
         }
     }

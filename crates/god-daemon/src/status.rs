@@ -1,7 +1,7 @@
 //! Who looks after the tasks of a site, as the leases in the store tell.
 
 use god_core::store::{LeaseRecord, Store, StoreError};
-use god_engine::lease::{SCHEDULER, WATCHERS};
+use god_engine::lease::{ARCHIVER, SCHEDULER, WATCHERS};
 use std::fmt::Write;
 
 /// What `status` says.
@@ -32,6 +32,10 @@ pub async fn of(store: &dyn Store) -> Result<Status, StoreError> {
         leader.iter().filter(|record| record.name == SCHEDULER).any(|record| line("scheduler", record));
     let watchers = store.leases(WATCHERS).await?;
     let n_watchers = watchers.iter().filter(|record| line("watcher", record)).count();
+    let archivers = store.leases(ARCHIVER).await?;
+    for record in archivers.iter().filter(|record| record.name == ARCHIVER) {
+        line("archiver", record);
+    }
     if !leads {
         text.push_str("no scheduler leads: nothing is started\n");
     }

@@ -1,4 +1,5 @@
-//! Requests on tasks: kill, suspend, resume, reschedule. A request is durable when this returns; watchers make it true.
+//! Requests on tasks: kill, suspend, resume, reschedule, archive, purge. A request is durable when this returns; watchers,
+//! and the archiver for what is over, make it true.
 
 use god_core::ids::{OpId, TaskId};
 use god_core::state::Ask;
@@ -15,7 +16,7 @@ const MOST_TRIES: u32 = 50;
 pub enum Asked {
     /// It is stored (or carried out already, where nothing had to be stopped).
     Stored(Task),
-    /// Nothing to do: the task is over, or the same was asked before.
+    /// Nothing to do: the request is not for a task in this phase, or the same was asked before.
     Nothing(Task),
     /// There is no such task.
     Unknown,
@@ -45,6 +46,28 @@ pub async fn ask(
         }
     }
     Ok(last.map_or(Asked::Unknown, Asked::Nothing))
+}
+
+/// Asks the same of many tasks, as they were just read, in one write; answers those for which it is stored. A task that
+/// somebody moved meanwhile is not among them, nor is one of which the same was asked before.
+///
+/// # Errors
+/// [`StoreError`]; some requests may be stored all the same, and asking again is safe.
+pub async fn ask_all(
+    store: &dyn Store,
+    tasks: &[Task],
+    ask: Ask,
+    now: Timestamp,
+    mut op: impl FnMut() -> OpId,
+) -> Result<Vec<TaskId>, StoreError> {
+    let changes: Vec<Change> =
+        tasks.iter().filter_map(|task| Some(Change::of(task, task.asked(ask, None, now)?, op()))).collect();
+    if changes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<TaskId> = changes.iter().map(|change| change.task.id).collect();
+    let answers = store.commit(changes, None).await?;
+    Ok(ids.into_iter().zip(answers).filter(|(_, a)| *a == Committed::Done).map(|(id, _)| id).collect())
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ use tracing::{info, warn};
 
 /// Name of the scheduler's lease.
 pub const SCHEDULER: &str = "scheduler";
+/// Name of the archiver's lease.
+pub const ARCHIVER: &str = "archiver";
 /// Prefix of the leases of watchers; each watcher has its own.
 pub const WATCHERS: &str = "watcher/";
 

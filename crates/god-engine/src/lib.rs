@@ -5,6 +5,7 @@
 //! the simulator.
 
 pub mod accounts;
+pub mod archiver;
 pub mod ask;
 pub mod capacity;
 pub mod flaw;

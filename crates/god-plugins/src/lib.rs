@@ -5,6 +5,7 @@
 
 mod auths;
 mod executors;
+mod files;
 pub mod init;
 mod limits;
 mod site;
@@ -12,6 +13,7 @@ mod stores;
 
 pub use auths::auth;
 pub use executors::{executors, needs_one_process};
+pub use files::files;
 pub use limits::{not_built_in, without_effect};
 pub use site::site;
 pub use stores::{backup, store};

@@ -17,12 +17,9 @@ pub fn not_built_in(config: &Config) -> Vec<String> {
 /// Settings that only add something, which is not there yet: worth a warning. Each names its key.
 #[must_use]
 pub fn without_effect(config: &Config) -> Vec<String> {
-    let found = [
-        (config.monitoring.prometheus_key.is_some(), "prometheus_key: is not built in yet, it has no effect"),
-        (
-            config.scheduling.disk_quota_bytes.is_some(),
-            "disk_default_quota: is not built in yet, nothing is checked",
-        ),
-    ];
+    let found = [(
+        config.monitoring.prometheus_key.is_some(),
+        "prometheus_key: is not built in yet, it has no effect",
+    )];
     found.iter().filter(|(is_set, _)| *is_set).map(|(_, what)| (*what).to_owned()).collect()
 }

@@ -99,7 +99,7 @@ fn settings_that_would_be_ignored_are_named() {
     let mut config = config();
     assert_eq!((not_built_in(&config), without_effect(&config)), (Vec::new(), Vec::new()));
     config.network.ports.allocate = false;
-    config.scheduling.disk_quota_bytes = Some(1);
+    config.monitoring.prometheus_key = Some(god_config::Secret::new("key"));
     assert!(not_built_in(&config)[0].starts_with("port_allocate:"));
-    assert!(without_effect(&config)[0].starts_with("disk_default_quota:"));
+    assert!(without_effect(&config)[0].starts_with("prometheus_key:"));
 }

@@ -15,7 +15,7 @@ use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
 use crate::launch::{ContainerLaunch, EXIT_FILE, ExitRecord, STARTED_FILE};
-use crate::{handle, pairtree, remove};
+use crate::{handle, pairtree, remove, size};
 
 /// Name of the directory that holds a task's files, inside its pairtree object.
 const TASK: &str = "task";
@@ -291,6 +291,23 @@ impl JobDirs {
         }
     }
 
+    /// Bytes in the directory of a task or of a whole array, of at most `entries` entries; 0 when
+    /// there is none. What can not be looked at is left out.
+    ///
+    /// # Errors
+    /// [`JobDirError`]: the directory itself can not be read.
+    pub fn task_size(&self, task: u64, entries: u64) -> Result<u64, JobDirError> {
+        size_of(&self.task_dir(task), entries)
+    }
+
+    /// As [`Self::task_size`], for one child of an array.
+    ///
+    /// # Errors
+    /// As [`Self::task_size`].
+    pub fn child_size(&self, parent: u64, index: i64, entries: u64) -> Result<u64, JobDirError> {
+        size_of(&self.child_dir(parent, index), entries)
+    }
+
     fn root(&self) -> Result<Step, JobDirError> {
         let dir = rustix::fs::open(
             &self.shared,
@@ -379,6 +396,11 @@ pub fn make_owned_dir(parent: impl AsFd, name: &str, owner: Owner, mode: u32) ->
 /// Those of the system.
 pub fn open_child_dir(parent: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     Ok(handle::open_child_dir(parent, name)?)
+}
+
+fn size_of(path: &Path, entries: u64) -> Result<u64, JobDirError> {
+    let failed = |source| JobDirError::Io { what: "measure", path: path.to_owned(), source };
+    size::size_at(path, entries).map_err(failed)
 }
 
 fn remove_at(path: &Path) -> Result<(), JobDirError> {

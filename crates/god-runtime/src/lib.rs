@@ -16,3 +16,4 @@ pub mod launch;
 pub mod pairtree;
 pub mod plain;
 mod remove;
+mod size;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 
 /// A site whose daemons are processes of their own; its address, and login and key of a user.
-fn configured(executor: &str) -> (Site, String, String, String) {
+pub(crate) fn configured(executor: &str) -> (Site, String, String, String) {
     let site = Site::new();
     site.said("go-d", &["init"]);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a site that can be configured");

@@ -36,7 +36,15 @@ pub fn program(name: &str) -> PathBuf {
         BUILT.get_or_init(|| {
             let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             cargo.arg("build").current_dir(env!("CARGO_MANIFEST_DIR"));
-            for package in ["go-d-cli", "go-d-init", "go-d-scheduler", "go-d-watcher", "go-d-web"] {
+            for package in [
+                "go-d-archive",
+                "go-d-clean",
+                "go-d-cli",
+                "go-d-init",
+                "go-d-scheduler",
+                "go-d-watcher",
+                "go-d-web",
+            ] {
                 cargo.args(["--package", package]);
             }
             if own.parent().and_then(Path::file_name) == Some(OsStr::new("release")) {

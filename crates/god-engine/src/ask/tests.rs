@@ -101,3 +101,24 @@ fn the_kill_of_an_array_that_waits_with_a_child_of_its_own_is_kept() {
     assert!(matches!(asks(&store, id, Ask::Kill), Asked::Stored(task) if task.kill_wanted()));
     assert!(stored(&store, id).kill_wanted());
 }
+
+#[test]
+fn what_is_over_can_be_removed_and_nothing_else() {
+    let store = MemoryStore::new();
+    let ids: Vec<TaskId> = (0..3).map(|_| submitted(&store, spec())).collect();
+    assert!(matches!(asks(&store, ids[0], Ask::Archive), Asked::Nothing(task) if task.wish.is_none()));
+    for id in &ids[..2] {
+        asks(&store, *id, Ask::Kill);
+    }
+    assert!(
+        matches!(asks(&store, ids[0], Ask::Archive), Asked::Stored(task) if task.to_remove() == Some(Ask::Archive))
+    );
+    let mut read: Vec<Task> = ids.iter().map(|id| stored(&store, *id)).collect();
+    // The second one moves after it was read.
+    let second = read[1].clone();
+    put(&store, &second, second.asked(Ask::Purge, None, NOW).expect("over"), 3);
+    read.push(read[0].clone());
+    let purged = now(ask_all(&store, &read, Ask::Purge, NOW, || OpId(4)));
+    assert_eq!(purged, [ids[0]], "once, only what is over, and only as it was read");
+    assert_eq!(now(ask_all(&store, &[], Ask::Purge, NOW, || OpId(5))), []);
+}

@@ -357,11 +357,11 @@ fn an_array_ends_with_its_children() {
 }
 
 #[test]
-fn a_child_that_was_never_written_is_over_with_its_parent() {
+fn a_child_that_was_never_written_is_over_and_archived_with_its_parent() {
     let killed = asked(&parent(), Ask::Kill);
     for parent in [after(&killed, &Event::Archived), killed] {
         let child = parent.child(0).expect("the first");
-        assert_eq!((child.phase(), outcome(&child)), (Phase::Over, &KILLED));
+        assert_eq!((child.phase(), outcome(&child)), (parent.phase(), &KILLED));
         assert!(child.after(&Event::Claimed(attempt(1)), NOW).is_err());
     }
     assert_eq!(gathering().child(0).expect("the first").phase(), Phase::Pending);
