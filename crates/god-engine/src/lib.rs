@@ -15,6 +15,7 @@ pub mod moves;
 pub mod pace;
 pub mod pending;
 pub mod plan;
+pub mod processes;
 pub mod queue;
 pub mod scheduler;
 pub mod signal;
