@@ -180,14 +180,29 @@ pub struct LogsArgs {
 #[derive(Debug, Args)]
 pub struct KillArgs {
     /// Tasks: 3,5-9; 12[1-5] for children of array 12 by value
-    #[arg(required_unless_present_any = ["tag", "mine"], conflicts_with_all = ["tag", "mine"])]
+    #[arg(
+        required_unless_present_any = ["tag", "mine", "state", "name", "project", "older"],
+        conflicts_with_all = ["tag", "mine", "state", "name", "project", "older"]
+    )]
     pub ids: Vec<IdList>,
-    /// All your active tasks with this tag
+    /// All your active tasks
+    #[arg(long, conflicts_with_all = ["tag", "state", "name", "project", "older"])]
+    pub mine: bool,
+    /// Your active tasks with this tag
     #[arg(long, value_name = "WORD")]
     pub tag: Option<String>,
-    /// All your active tasks
-    #[arg(long, conflicts_with = "tag")]
-    pub mine: bool,
+    /// Your tasks in these states, with a comma between two
+    #[arg(long, value_name = "STATES", value_delimiter = ',', value_parser = ["pending", "starting", "running", "held"])]
+    pub state: Vec<String>,
+    /// Your active tasks whose name holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Your active tasks in this project
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Your active tasks that were submitted longer ago than this time
+    #[arg(long, value_name = "TIME", value_parser = list::span)]
+    pub older: Option<god_core::units::Seconds>,
 }
 
 /// Tasks.

@@ -102,10 +102,15 @@ impl Api {
         Ask { doing: doing.into(), method, url, body: None, headers: Vec::new() }
     }
 
-    /// A request that reads from the typed interface, which older servers do not have.
-    pub fn get_typed(&self, parts: &[&str], doing: impl Into<String>) -> Ask {
+    /// A request to the typed interface, which older servers do not have.
+    pub fn ask_typed(&self, method: Method, parts: &[&str], doing: impl Into<String>) -> Ask {
         let url = self.server.typed_route(parts.iter().copied());
-        Ask { doing: doing.into(), method: Method::GET, url, body: None, headers: Vec::new() }
+        Ask { doing: doing.into(), method, url, body: None, headers: Vec::new() }
+    }
+
+    /// A request that reads from the typed interface.
+    pub fn get_typed(&self, parts: &[&str], doing: impl Into<String>) -> Ask {
+        self.ask_typed(Method::GET, parts, doing)
     }
 
     /// A request that reads.

@@ -17,12 +17,16 @@ pub fn typed(document: &Value) -> Value {
     let words = (task.text("/status/primary"), task.text("/status/secondary"));
     let over = task.is_over();
     let code = at("/status/exitcode");
-    let outcome = match words.1.as_str() {
+    let outcome = match (words.1.as_str(), code.as_i64()) {
         _ if !over => Value::Null,
-        "" if code.is_null() => Value::Null,
-        "" => "exited".into(),
-        word => word.into(),
+        ("killed", _) => "killed".into(),
+        ("quota reached", _) => "quota".into(),
+        ("rejected by scheduler", _) => "refused".into(),
+        (_, Some(0)) => "success".into(),
+        (_, Some(_)) => "failed".into(),
+        (_, None) => "lost".into(),
     };
+    let request = words.1.strip_suffix(" requested");
     let reason = task.text("/status/reason");
     let reason =
         if reason.is_empty() { Value::Null } else { json!({"code": null, "text": reason, "numbers": null}) };
@@ -38,6 +42,8 @@ pub fn typed(document: &Value) -> Value {
         "project": at("/user/project"),
         "tags": at("/meta/tags"),
         "state": words.0,
+        "paused": words.1 == "suspended",
+        "request": request,
         "outcome": outcome,
         "exit_code": code,
         "reason": reason,
@@ -92,6 +98,15 @@ impl View<'_> {
         match &self.0["reason"] {
             Value::Object(reason) => reason.get("text").map(scalar).unwrap_or_default(),
             other => scalar(other),
+        }
+    }
+
+    /// What was asked of it and is not done yet, or that it is paused.
+    pub fn request(self) -> String {
+        match self.text("request") {
+            request if !request.is_empty() => request,
+            _ if self.0["paused"] == true => "paused".to_owned(),
+            _ => String::new(),
         }
     }
 
@@ -153,6 +168,7 @@ impl View<'_> {
                 None => same("time_limit"),
             },
             Field::Attempts => same("attempts"),
+            Field::Request => Cell::same(self.request()),
             Field::Reason => Cell::same(self.reason()),
             Field::CpuTime => self.number("cpu_seconds").map(fine).unwrap_or_default(),
             Field::PeakMemory => self.bytes("max_rss_bytes"),

@@ -55,6 +55,12 @@ pub struct FilterArgs {
     /// Tasks of everybody, for administrators
     #[arg(long)]
     pub all: bool,
+    /// That ended so, with a comma between two words; implies --over
+    #[arg(long, value_enum, value_name = "WORDS", value_delimiter = ',')]
+    pub outcome: Vec<OutcomeWord>,
+    /// Arrays without their children
+    #[arg(long)]
+    pub no_children: bool,
     /// Submitted within this time: 90s, 15m, 12h, 7d
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub since: Option<Seconds>,
@@ -63,7 +69,8 @@ pub struct FilterArgs {
     pub older: Option<Seconds>,
 }
 
-fn span(text: &str) -> Result<Seconds, god_core::units::BadSpan> {
+/// A span of time as typed.
+pub fn span(text: &str) -> Result<Seconds, god_core::units::BadSpan> {
     Seconds::parse(text)
 }
 
@@ -100,6 +107,9 @@ impl FilterArgs {
         if self.over {
             words.extend([StateWord::Over, StateWord::Archived]);
         }
+        if words.is_empty() && !self.outcome.is_empty() {
+            words.extend([StateWord::Over, StateWord::Archived]);
+        }
         if words.is_empty() {
             words.push(StateWord::Active);
         }
@@ -117,6 +127,37 @@ impl FilterArgs {
         };
         let wanted = |state: &&str| words.iter().any(|word| means(*word).contains(state));
         ACTIVE.into_iter().chain(ENDED).filter(wanted).collect()
+    }
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum OutcomeWord {
+    /// With exit code 0.
+    Success,
+    /// With another exit code.
+    Failed,
+    /// On request.
+    Killed,
+    /// At its time limit.
+    TimedOut,
+    /// For want of memory.
+    OutOfMemory,
+    /// With its node.
+    Lost,
+    /// At a quota.
+    Quota,
+    /// It cannot run here.
+    Refused,
+    /// A task it waited for did not succeed.
+    Skipped,
+}
+
+impl OutcomeWord {
+    /// The word of the typed interface.
+    pub fn word(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 }
 
@@ -147,6 +188,7 @@ pub enum Field {
     Ended,
     TimeLimit,
     Attempts,
+    Request,
     CpuTime,
     PeakMemory,
     CpuEfficiency,

@@ -1,16 +1,19 @@
 //! Commands that ask something of tasks: kill, suspend, resume, reschedule, replay, update, archive, purge. The server
 //! notes the request; the daemons carry it out soon after.
 
-use crate::args::{ArchiveArgs, Format, KillArgs, PurgeArgs, UpdateArgs};
+use crate::args::{ArchiveArgs, FilterArgs, Format, KillArgs, PurgeArgs, StateWord, UpdateArgs};
 use crate::client::{Api, garbled};
-use crate::commands::{for_each, resolve};
+use crate::commands::{for_each, list, resolve};
 use crate::failure::Failure;
 use crate::ids::IdList;
 use crate::output::Printer;
 use crate::prompt;
 use crate::text;
+use crate::view::View;
+use clap::ValueEnum as _;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 /// Something to ask of tasks.
 #[derive(Debug, Clone, Copy)]
@@ -73,10 +76,32 @@ fn said(answer: &Value, own: &str) -> String {
 }
 
 pub async fn kill(args: &KillArgs, api: &Api, printer: Printer) -> Result<u8, Failure> {
-    if args.tag.is_none() && !args.mine {
+    if !args.ids.is_empty() {
         return KILL.run(&args.ids, api, printer).await;
     }
-    kill_all(args.tag.as_deref(), api, printer).await
+    let plain =
+        args.state.is_empty() && args.name.is_none() && args.project.is_none() && args.older.is_none();
+    if args.mine || plain {
+        return kill_all(args.tag.as_deref(), api, printer).await;
+    }
+    let filter = FilterArgs {
+        state: args.state.iter().filter_map(|word| StateWord::from_str(word, true).ok()).collect(),
+        tag: args.tag.clone(),
+        name: args.name.clone(),
+        project: args.project.clone(),
+        user: Some(api.user().to_owned()),
+        older: args.older,
+        // The end of an array is the end of its children.
+        no_children: true,
+        ..FilterArgs::default()
+    };
+    let tasks = list::fetch(&filter, None, 0, api, |_| true).await?;
+    let mut ids: Vec<u64> = tasks.iter().map(|task| View(task).id()).collect();
+    ids.sort_unstable();
+    if ids.is_empty() && !printer.quiet && !printer.is_json() {
+        printer.line("there is no such task")?;
+    }
+    KILL.run_on(&ids, api, printer).await
 }
 
 /// Kills all active tasks of the user, or those with a tag.
@@ -197,8 +222,18 @@ impl Action {
     /// # Errors
     /// At least one was refused; the others were asked all the same.
     pub async fn run(self, lists: &[IdList], api: &Api, printer: Printer) -> Result<u8, Failure> {
-        let ids = resolve(api, lists).await?;
-        let (answers, ended) = for_each(&ids, async |id| {
+        self.run_on(&resolve(api, lists).await?, api, printer).await
+    }
+
+    /// Asks it of each task.
+    ///
+    /// # Errors
+    /// As [`Action::run`].
+    pub async fn run_on(self, ids: &[u64], api: &Api, printer: Printer) -> Result<u8, Failure> {
+        if let Some(code) = self.at_once(ids, api, printer).await? {
+            return Ok(code);
+        }
+        let (answers, ended) = for_each(ids, async |id| {
             let number = id.to_string();
             let method = match (self.delete, self.route) {
                 (true, _) => Method::DELETE,
@@ -225,5 +260,29 @@ impl Action {
             printer.json(&Value::Array(answers))?;
         }
         ended.map(|()| 0)
+    }
+
+    /// Kills many tasks with one question each thousand. `None` when they are to be asked for one by one: they are few,
+    /// or one of them is not there or not ours, or the server is an older one.
+    async fn at_once(self, ids: &[u64], api: &Api, printer: Printer) -> Result<Option<u8>, Failure> {
+        if self.done != KILL.done || ids.len() < 3 || printer.is_json() {
+            return Ok(None);
+        }
+        for some in ids.chunks(1000) {
+            let doing = format!("killing {} tasks", some.len());
+            let ask = api.ask_typed(Method::POST, &["tasks", "kill"], doing).body(json!({"ids": some}));
+            let answer = match api.json(&ask).await {
+                Ok(answer) => answer,
+                Err(Failure::Missing { .. } | Failure::Refused { .. }) => return Ok(None),
+                Err(failure) => return Err(failure),
+            };
+            let asked: HashSet<u64> =
+                answer["ids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            for id in some.iter().filter(|_| !printer.quiet) {
+                let said = if asked.contains(id) { "Task will be killed" } else { "Nothing to do" };
+                printer.line(&format!("task {id}: {said}"))?;
+            }
+        }
+        Ok(Some(0))
     }
 }

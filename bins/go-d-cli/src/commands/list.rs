@@ -5,6 +5,7 @@ use crate::client::{Api, garbled};
 use crate::failure::Failure;
 use crate::output::{Cell, Column, Printer};
 use crate::view::{View, heading, now, typed};
+use god_core::units::Seconds;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -109,12 +110,15 @@ pub async fn fetch(
     also: impl Fn(&Value) -> bool,
 ) -> Result<Vec<Value>, Failure> {
     let now = now();
-    let wanted = |task: &Value| wanted(filter, task, now) && also(task);
+    let wanted = |task: &Value| wanted(filter, task) && also(task);
+    let of_age = |task: &Value| of_age(filter, task, now);
     // An order of ours needs all of them; the server's own order is by id, the newest first.
     let enough = if sort.is_some() || limit == 0 { u64::MAX } else { limit };
     let mut tasks = match new_list(filter, enough, api, &wanted).await? {
         Some(tasks) => tasks,
-        None => old_list(filter, api).await?.into_iter().filter(wanted).collect(),
+        None => {
+            old_list(filter, api).await?.into_iter().filter(|task| wanted(task) && of_age(task)).collect()
+        }
     };
     match sort {
         Some(Sort { field, down }) => tasks.sort_by(|a, b| {
@@ -130,17 +134,24 @@ pub async fn fetch(
 }
 
 /// What a server may not have left out already.
-fn wanted(filter: &FilterArgs, task: &Value, now: f64) -> bool {
+fn wanted(filter: &FilterArgs, task: &Value) -> bool {
     let view = View(task);
     let states = filter.states();
     let is = |name: &str, wanted: &Option<String>| wanted.as_ref().is_none_or(|w| view.text(name) == *w);
-    let age = view.number("submitted").map(|at| now - at);
+    let outcome = view.text("outcome");
     states.iter().any(|state| view.text("state") == *state)
         && is("project", &filter.project)
         && is("user", &filter.user)
         && filter.tag.as_ref().is_none_or(|tag| view.tags().contains(tag))
         && filter.name.as_ref().is_none_or(|part| view.text("name").contains(part.as_str()))
-        && filter.since.is_none_or(|span| age.is_none_or(|age| age <= span.0 as f64))
+        && (filter.outcome.is_empty() || filter.outcome.iter().any(|word| word.word() == outcome))
+        && !(filter.no_children && view.0["parent"].is_u64())
+}
+
+/// By our clock; the typed interface goes by the server's.
+fn of_age(filter: &FilterArgs, task: &Value, now: f64) -> bool {
+    let age = View(task).number("submitted").map(|at| now - at);
+    filter.since.is_none_or(|span| age.is_none_or(|age| age <= span.0 as f64))
         && filter.older.is_none_or(|span| age.is_some_and(|age| age > span.0 as f64))
 }
 
@@ -154,8 +165,19 @@ async fn new_list(
     let mut ask = api.get_typed(&["tasks"], "listing tasks").query("state", &filter.states().join(","));
     let own = (!filter.all && filter.project.is_none()).then(|| api.user().to_owned());
     let user = filter.user.clone().or(own);
-    let given = [("user", &user), ("project", &filter.project), ("tag", &filter.tag), ("name", &filter.name)];
-    for (name, value) in given {
+    let outcomes: Vec<String> = filter.outcome.iter().map(|word| word.word()).collect();
+    let seconds = |span: &Seconds| format!("{}s", span.0);
+    let given = [
+        ("user", user),
+        ("project", filter.project.clone()),
+        ("tag", filter.tag.clone()),
+        ("name", filter.name.clone()),
+        ("outcome", (!outcomes.is_empty()).then(|| outcomes.join(","))),
+        ("newer", filter.since.as_ref().map(seconds)),
+        ("older", filter.older.as_ref().map(seconds)),
+        ("children", filter.no_children.then(|| "false".to_owned())),
+    ];
+    for (name, value) in &given {
         if let Some(value) = value {
             ask = ask.query(name, value);
         }
@@ -218,15 +240,15 @@ async fn old_list(filter: &FilterArgs, api: &Api) -> Result<Vec<Value>, Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use god_core::units::Seconds;
     use serde_json::json;
 
     #[test]
     fn filters() {
         let task = json!({"id": 7, "state": "running", "project": "sea", "user": "ada", "tags": ["a", "b"],
             "name": "align-3", "submitted": 1000.0});
-        let check =
-            |filter: FilterArgs, want: bool| assert_eq!(wanted(&filter, &task, 1100.0), want, "{filter:?}");
+        let check = |filter: FilterArgs, want: bool| {
+            assert_eq!(wanted(&filter, &task) && of_age(&filter, &task, 1100.0), want, "{filter:?}")
+        };
         let text = |text: &str| Some(text.to_owned());
         check(FilterArgs::default(), true);
         check(FilterArgs { over: true, ..FilterArgs::default() }, false);

@@ -47,6 +47,7 @@ fn reasons(task: View<'_>, now: f64) -> Vec<(&'static str, Cell)> {
         ("task", task.cell(Field::Id, now)),
         ("name", task.cell(Field::Name, now)),
         ("state", task.cell(Field::State, now)),
+        ("request", task.cell(Field::Request, now)),
         ("outcome", task.cell(Field::Outcome, now)),
         ("exit code", task.cell(Field::Code, now)),
         ("reason", Cell::same(task.reason())),

@@ -46,6 +46,7 @@ fn one_bad_task_does_not_save_the_others() {
         server.lines(),
         [
             "GET /task/7",
+            "POST /2/tasks/kill",
             "DELETE /task/4",
             "DELETE /task/5",
             "DELETE /task/3",
@@ -126,4 +127,34 @@ fn sessions() {
     std::fs::set_permissions(bin.join("ssh"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
         .expect("ours");
     assert_eq!(account.run(&["ssh", "9", "--run"]).with(9).out(), "called -p 10022 ada@n1\n");
+}
+
+#[test]
+fn many_tasks_are_killed_with_one_question() {
+    let server = Fake::start(|seen, _| match seen.path.as_str() {
+        "/api/2/tasks/kill" => {
+            let ids = seen.json()["ids"].clone();
+            let asked: Vec<Value> =
+                ids.as_array().expect("ids").iter().filter(|id| **id != 3).cloned().collect();
+            Answer::json(&json!({"asked": asked.len(), "idle": 1, "ids": asked}))
+        }
+        "/api/2/tasks" => Answer::json(&json!({"next": null, "tasks": [
+            {"id": 12, "state": "pending", "name": "a1", "user": "ada"}, {"id": 11, "state": "pending", "name": "a2", "user": "ada"},
+            {"id": 10, "state": "pending", "name": "a3", "user": "ada"}]})),
+        _ => Answer::missing(),
+    });
+    let account = Account::at(&server);
+    let done = account.run(&["kill", "2-4"]).with(0);
+    assert_eq!(
+        done.out(),
+        "task 2: Task will be killed\ntask 3: Nothing to do\ntask 4: Task will be killed\n"
+    );
+    assert_eq!(account.run(&["kill", "1-2500", "-q"]).with(0).out(), "");
+    assert_eq!(server.lines().len(), 4, "a thousand at a time: {:?}", server.lines());
+    let done = account.run(&["kill", "--state", "pending", "--name", "a"]).with(0);
+    assert_eq!(done.out().lines().count(), 3, "{}", done.out());
+    let asked = server.lines().into_iter().rfind(|line| line.starts_with("GET ")).expect("asked");
+    assert!(asked.contains("state=pending&user=ada&name=a&children=false"), "{asked}");
+    account.run(&["kill", "--state", "over"]).with(2);
+    account.run(&["kill", "7", "--name", "x"]).with(2);
 }

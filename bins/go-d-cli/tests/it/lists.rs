@@ -99,8 +99,14 @@ fn options_of_list_are_parameters_and_pages_are_put_together() {
     assert_eq!(list("list -q --sort name --limit 2 --all --tag t --name a --state running"), "7\n");
     assert!(asked().starts_with("GET /2/tasks?state=running&tag=t&name=a&limit=1000"), "{}", asked());
     assert_eq!(list("list --columns name,id,position --sort -name"), "c\t8\t8\nb\t9\t9\na\t7\t7\n");
-    assert_eq!(list("list -q --since 1d"), "");
-    assert_eq!(list("list -q --older 1d --limit 1"), "9\n");
+    assert_eq!(list("list -q --since 1d --older 2h --limit 1"), "9\n");
+    assert!(asked().contains("&newer=86400s&older=7200s&limit=1"), "by the server's clock: {}", asked());
+    assert_eq!(list("list -q --outcome failed,timed_out --no-children"), "");
+    assert!(
+        asked().contains("state=over%2Carchived&user=ada&outcome=failed%2Ctimed_out&children=false"),
+        "{}",
+        asked()
+    );
     account.run(&["list", "--columns", "nmae"]).with(2).says(&["name"]);
     account.run(&["list", "--state", "runing"]).with(2).says(&["running"]);
     account.run(&["list", "--sort", "size"]).with(2).says(&["accepted are id, user"]);

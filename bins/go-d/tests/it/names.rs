@@ -167,6 +167,9 @@ fn the_client_of_today_against_a_real_service() {
     assert_eq!(cli(&["wait", "-q", &format!("{array}[1,3]")]), "");
     let tagged = cli(&["list", "--over", "--tag", "mine", "--name", "named", "--since", "1h", "-q"]);
     assert!(tagged.lines().any(|id| id == array), "{tagged}");
+    let children = cli(&["list", "--over", "--outcome", "success", "--tag", "mine", "-q"]);
+    let parents = cli(&["list", "--over", "--outcome", "success", "--tag", "mine", "-q", "--no-children"]);
+    assert_eq!((children.lines().count(), parents.trim_end()), (4, array.as_str()), "{children}");
     let columns = cli(&["list", "--over", "--columns", "id,name,code,cpu-efficiency", "--sort", "id"]);
     assert!(columns.lines().all(|line| line.split('\t').count() == 4), "{columns}");
     let all: Value = serde_json::from_str(&cli(&["search", "^named$", "--output", "json"])).expect("JSON");
@@ -175,6 +178,8 @@ fn the_client_of_today_against_a_real_service() {
     let first = cli(&["submit", "-q", "--cmd", "sleep 600"]).trim_end().to_owned();
     let second = cli(&["submit", "-q", "--cmd", "true", "--after", &first]).trim_end().to_owned();
     until("a reason", || Some(cli(&["why", &second])).filter(|why| why.contains("\nreason\t")));
+    assert!(cli(&["kill", "--state", "running", "--name", "sleep"]).contains(&first));
+    assert_eq!(cli(&["kill", &format!("{array},{first},{second}"), "-q"]), "");
     cli(&["kill", "--mine"]);
     let eff = cli(&["eff", &format!("{array}[1]")]);
     assert_eq!(eff.trim_end().split('\t').count(), 11, "{eff}");
