@@ -61,8 +61,7 @@ impl Yard {
     }
 
     fn submit(&mut self, id: u64, user: &str, project: &str, spec: TaskSpec) {
-        let owner =
-            Owner { id: UserId::new(user), project: ProjectId::new(project), ..spec.owner.clone() };
+        let owner = Owner { id: UserId::new(user), project: ProjectId::new(project), ..spec.owner.clone() };
         let task = Task { submitted: Timestamp(self.at as i64), ..task(id, TaskSpec { owner, ..spec }) };
         self.pending.add(task, Vec::new(), &mut self.accounts);
     }
@@ -363,7 +362,10 @@ fn minutes_until_started(crowd: &Crowd, policy: impl Policy + 'static, settings:
     users.push(user("victim", 0, [0.0; 3]));
     let mut used: BTreeMap<UserId, Used> = BTreeMap::new();
     // The victim used more than all others ever will.
-    used.insert(UserId::new("victim"), Used { millis: u64::MAX >> 20, cores: 1 << 40, ram: 1 << 40, disk: 0 });
+    used.insert(
+        UserId::new("victim"),
+        Used { millis: u64::MAX >> 20, cores: 1 << 40, ram: 1 << 40, disk: 0 },
+    );
     let mut ends: BinaryHeap<std::cmp::Reverse<(u64, u64)>> = BinaryHeap::new();
     let mut minutes: BTreeMap<u64, (u64, &str, u32)> = BTreeMap::new();
     let mut victims: std::collections::BTreeSet<u64> = Default::default();
@@ -384,7 +386,11 @@ fn minutes_until_started(crowd: &Crowd, policy: impl Policy + 'static, settings:
             for _ in 0..4 {
                 id += 1;
                 let user = favourites[draw(5) as usize];
-                let spec = if *timed { limited((*cores).min(most), length * 60) } else { of_cores((*cores).min(most)) };
+                let spec = if *timed {
+                    limited((*cores).min(most), length * 60)
+                } else {
+                    of_cores((*cores).min(most))
+                };
                 minutes.insert(id, (*length, user, spec.cores.0));
                 if yard.pending.groups().map(|ix| yard.pending.extent(ix).n).sum::<u64>() < 24 {
                     yard.submit(id, user, "default", spec);

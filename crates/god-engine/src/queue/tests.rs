@@ -62,7 +62,8 @@ fn every_task_of_a_small_queue_is_counted() {
 
 #[test]
 fn a_large_array_is_counted_without_its_children() {
-    let (pending, accounts) = queue(vec![of_width(1, 2, 0), parent(10, "1:1000000"), of_width(2_000_000, 2, 0)]);
+    let (pending, accounts) =
+        queue(vec![of_width(1, 2, 0), parent(10, "1:1000000"), of_width(2_000_000, 2, 0)]);
     let counted = knots(&pending, &ranked(&pending, &accounts, &Fifo));
     assert_eq!(ahead(counted), [(1, 0), (11, 1), (1_000_010, 1_000_000), (2_000_000, 1_000_001)].into());
 }
