@@ -232,6 +232,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError`].
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError>;
 
+    /// A document in exactly this version, if this process happens to have it at hand: for those who follow the changes
+    /// and are told of a version that was written here a moment ago. Asks nobody; `None` says nothing.
+    fn at_hand(&self, _id: TaskId, _rev: Rev) -> Option<Task> {
+        None
+    }
+
     /// Writes each change whose expectation holds, all of them durable when this returns; one answer each. With a
     /// lease, nothing is written unless it is still held (checked in the same instant). A parent's `children`
     /// counters follow its children's changes in the same instant and need no change of their own; what a change

@@ -4,7 +4,7 @@
 use crate::engine::Truth;
 use crate::rt::Rt;
 use async_trait::async_trait;
-use god_core::ids::{Holder, ProjectId, TaskId, UserId};
+use god_core::ids::{Holder, ProjectId, Rev, TaskId, UserId};
 use god_core::query::{TaskPage, TaskQuery};
 use god_core::store::*;
 use god_core::task::Task;
@@ -95,6 +95,10 @@ macro_rules! call {
 impl Store for SimStore {
     async fn submit(&self, batch: Vec<NewTask>) -> Result<Vec<Submitted>, StoreError> {
         call!(self, submit(batch))
+    }
+    fn at_hand(&self, id: TaskId, rev: Rev) -> Option<Task> {
+        // As if it had been written here, whoever wrote it.
+        self.inner.at_hand(id, rev)
     }
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError> {
         call!(self, get(ids))

@@ -13,7 +13,7 @@ use god_core::store::{
 use god_core::units::Day;
 use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
-use god_core::{Holder, ProjectId, Task, TaskId, UserId};
+use god_core::{Holder, ProjectId, Rev, Task, TaskId, UserId};
 use state::State;
 use std::ops::Range;
 use std::pin::pin;
@@ -69,6 +69,10 @@ impl Store for MemoryStore {
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError> {
         let state = self.state();
         Ok(ids.iter().map(|id| state.get(*id)).collect())
+    }
+
+    fn at_hand(&self, id: TaskId, rev: Rev) -> Option<Task> {
+        self.state().recent.iter().find(|task| task.id == id && task.rev == rev).cloned()
     }
 
     async fn commit(

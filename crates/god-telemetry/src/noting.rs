@@ -1,7 +1,7 @@
 //! A store that adds notices to what is written.
 
 use async_trait::async_trait;
-use god_core::ids::{Holder, ProjectId, TaskId, UserId};
+use god_core::ids::{Holder, ProjectId, Rev, TaskId, UserId};
 use god_core::notice::{self, Rules};
 use god_core::query::{TaskPage, TaskQuery};
 use god_core::store::{
@@ -52,6 +52,10 @@ impl Store for Noting {
 
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError> {
         self.store.get(ids).await
+    }
+
+    fn at_hand(&self, id: TaskId, rev: Rev) -> Option<Task> {
+        self.store.at_hand(id, rev)
     }
 
     async fn scan(&self, scan: &Scan, after: Option<TaskId>, limit: usize) -> Result<Vec<Task>, StoreError> {

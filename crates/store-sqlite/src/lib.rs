@@ -16,6 +16,7 @@ mod lock;
 mod open;
 mod place;
 mod reads;
+mod recent;
 mod row;
 mod schema;
 mod specs;
@@ -30,6 +31,7 @@ use bell::{Bell, Listener};
 use fault::Fault;
 use god_core::store::StoreError;
 use lock::LeaseLock;
+use recent::Recent;
 use row::Reader;
 use specs::Specs;
 use std::collections::BTreeMap;
@@ -55,6 +57,7 @@ struct Shared {
     notes_kept: u64,
     bell: Bell,
     specs: Specs,
+    recent: Recent,
     /// The lock files of the leases that this process holds, by name and epoch.
     locks: Mutex<BTreeMap<(String, u64), LeaseLock>>,
 }

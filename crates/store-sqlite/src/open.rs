@@ -1,6 +1,7 @@
 //! Opening a store: checks of the place, then the file, then the threads.
 
 use crate::bell::{Bell, Listener};
+use crate::recent::Recent;
 use crate::specs::Specs;
 use crate::worker::{Readers, Writer};
 use crate::{Shared, SqliteStore, place, schema};
@@ -120,6 +121,7 @@ impl SqliteStore {
             notes_kept: options.notes_kept,
             bell: Bell::open(&bell_path).map_err(beside("open the bell", &bell_path))?,
             specs: Specs::default(),
+            recent: Recent::new(options.notes_kept),
             locks: Mutex::default(),
             path: path.clone(),
         });

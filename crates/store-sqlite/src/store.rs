@@ -13,7 +13,7 @@ use god_core::store::{
 use god_core::units::Day;
 use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
-use god_core::{Holder, ProjectId, Task, TaskId, UserId};
+use god_core::{Holder, ProjectId, Rev, Task, TaskId, UserId};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -39,6 +39,10 @@ impl Store for SqliteStore {
         let ids = ids.to_vec();
         self.read("reading tasks", move |reader| ids.into_iter().map(|id| reader.task_or_child(id)).collect())
             .await
+    }
+
+    fn at_hand(&self, id: TaskId, rev: Rev) -> Option<Task> {
+        self.shared.recent.task(id, rev)
     }
 
     async fn commit(
@@ -86,6 +90,9 @@ impl Store for SqliteStore {
     }
 
     async fn changes(&self, since: Seq, limit: usize) -> Result<Changes, StoreError> {
+        if let Some(notes) = self.shared.recent.after(since, limit) {
+            return Ok(Changes::Notes(notes));
+        }
         self.read("reading changes", move |reader| reads::changes(reader, since, limit)).await
     }
 

@@ -82,6 +82,7 @@ fn submit_one(tx: &mut Tx<'_>, fresh: &Fresh) -> Result<Submitted, Fault> {
     moved[usize::from(Phase::Pending.code())] = int(more);
     tx.count(owner, &moved);
     tx.note(|seq| god_core::store::ChangeNote { task: id, ..rules::note_of(seq, &fresh.task, false) })?;
+    tx.keep(id, &fresh.task);
     Ok(Submitted::New(id))
 }
 
@@ -162,6 +163,7 @@ fn commit_one(tx: &mut Tx<'_>, ready: &Ready) -> Result<Committed, Fault> {
         parent: parent_id,
         ..rules::note_of(seq, &change.task, effect.ends)
     })?;
+    tx.keep(id, &change.task);
     Ok(Committed::Done)
 }
 

@@ -8,7 +8,7 @@ use god_core::state::Phase;
 use god_core::store::{ChangeNote, Seq};
 use god_core::task::Children;
 use god_core::usage::{UsageRecord, UsageSum};
-use god_core::{Rev, TaskId};
+use god_core::{Rev, Task, TaskId};
 use god_store::rules::{self, Effect, Head};
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::HashMap;
@@ -23,6 +23,8 @@ pub(crate) struct Tx<'c> {
     next_id: Option<TaskId>,
     first_seq: u64,
     last_seq: Option<u64>,
+    notes: Vec<ChangeNote>,
+    tasks: Vec<Task>,
     counts: HashMap<String, [i64; Phase::ALL.len()]>,
     pending: HashMap<String, u64>,
     disk: HashMap<String, i64>,
@@ -63,6 +65,8 @@ impl<'c> Tx<'c> {
             next_id: None,
             first_seq: 0,
             last_seq: None,
+            notes: Vec::new(),
+            tasks: Vec::new(),
             counts: HashMap::new(),
             pending: HashMap::new(),
             disk: HashMap::new(),
@@ -257,7 +261,21 @@ impl<'c> Tx<'c> {
             note.ends,
         ))?;
         self.last_seq = Some(last + 1);
+        self.notes.push(note);
         Ok(())
+    }
+
+    /// Keeps a document that is written here for those who hear of it soon. One whose counters change without a new
+    /// version is not kept, nor one that nobody follows any more.
+    pub(crate) fn keep(&mut self, id: TaskId, task: &Task) {
+        if task.array().is_none() && !task.phase().is_over() {
+            self.tasks.push(Task { id, ..task.clone() });
+        }
+    }
+
+    /// What this transaction wrote, to be remembered once it is durable.
+    pub(crate) fn written(&mut self) -> (Vec<ChangeNote>, Vec<Task>) {
+        (std::mem::take(&mut self.notes), std::mem::take(&mut self.tasks))
     }
 
     /// Writes what was gathered. Returns the new head when something changed.

@@ -174,6 +174,8 @@ fn transaction(shared: &Shared, conn: &Connection, group: &mut [Box<dyn Op>]) ->
         }
         let head = tx.flush()?;
         conn.prepare_cached("COMMIT")?.execute([])?;
+        let (notes, tasks) = tx.written();
+        shared.recent.add(notes, tasks);
         Ok(head)
     });
     match done {

@@ -89,11 +89,12 @@ impl Scheduler<'_> {
             s.seq = last.seq;
             s.told.news();
             s.pace.moved(notes.len(), self.world.clock.mono());
-            let wanted = self.sort_out(s, &notes);
+            let (wanted, at_hand) = self.sort_out(s, &notes);
             for ids in wanted.chunks(PAGE) {
                 let docs = inflight.drive(self.world.store.get(ids)).await?;
                 self.take_in(s, docs.into_iter().flatten().collect()).await?;
             }
+            self.take_in(s, at_hand).await?;
             if !full {
                 return Ok(());
             }
@@ -101,15 +102,24 @@ impl Scheduler<'_> {
         Ok(())
     }
 
-    /// Handles the notes that say enough by themselves; answers the ids whose documents are needed.
-    fn sort_out(&self, s: &mut State, notes: &[ChangeNote]) -> Vec<TaskId> {
+    /// Handles the notes that say enough by themselves; answers the ids whose documents are needed, and the documents
+    /// that are at hand.
+    fn sort_out(&self, s: &mut State, notes: &[ChangeNote]) -> (Vec<TaskId>, Vec<Task>) {
         let mono = self.world.clock.mono();
         let mut wanted = BTreeSet::new();
+        let mut at_hand: BTreeMap<TaskId, Task> = BTreeMap::new();
         for note in notes {
+            at_hand.remove(&note.task);
             match note.phase {
                 Phase::Pending => {
                     self.free(s, note.task, mono);
-                    wanted.insert(note.task);
+                    match self.world.store.at_hand(note.task, note.rev) {
+                        Some(task) => {
+                            wanted.remove(&note.task);
+                            at_hand.insert(note.task, task);
+                        }
+                        None => drop(wanted.insert(note.task)),
+                    }
                 }
                 Phase::Starting => {
                     if s.capacity.held(note.task).is_none() {
@@ -142,7 +152,7 @@ impl Scheduler<'_> {
                 Phase::Archived => {}
             }
         }
-        wanted.into_iter().collect()
+        (wanted.into_iter().collect(), at_hand.into_values().collect())
     }
 
     /// A task holds no room any more.

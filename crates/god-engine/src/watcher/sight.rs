@@ -53,8 +53,15 @@ impl Watcher<'_> {
             for note in &notes {
                 if note.phase.is_live() {
                     let known = s.live.get(&note.task).is_some_and(|w| w.task.rev >= note.rev);
-                    if !known {
-                        wanted.insert(note.task);
+                    if known {
+                        continue;
+                    }
+                    match self.world.store.at_hand(note.task, note.rev) {
+                        Some(task) => {
+                            wanted.remove(&note.task);
+                            watch(s, task);
+                        }
+                        None => drop(wanted.insert(note.task)),
                     }
                 } else {
                     if note.phase == Phase::Gathering {

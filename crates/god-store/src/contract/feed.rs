@@ -45,6 +45,27 @@ pub async fn every_write_gives_a_note_in_order(make: &impl AsyncFn(Wanted) -> Ar
     assert_eq!(kit.notes(notes[3].seq).await, notes[4..]);
 }
 
+/// A store may have versions of documents at hand; those it has are as they were written.
+pub async fn what_is_at_hand_is_what_was_written(make: &impl AsyncFn(Wanted) -> Arc<dyn Store>) {
+    let kit = kit(make).await;
+    let plain = kit.submit(spec("bob", None)).await;
+    let array = kit.submit(spec("bob", Some("3"))).await;
+    let child = array.child(2);
+    let mut written = vec![kit.get(plain).await, kit.get(array).await];
+    written.push(kit.step(plain, &Event::Claimed(attempt(1))).await);
+    written.push(kit.step(array, &Event::Unfolded).await);
+    written.push(kit.start(child).await);
+    written.push(kit.ask(child, Ask::Kill).await);
+    written.push(kit.ask(plain, Ask::Kill).await);
+    for task in &written {
+        if let Some(found) = kit.store.at_hand(task.id, task.rev) {
+            assert_eq!(found, *task);
+        }
+        assert_eq!(kit.store.at_hand(task.id, god_core::Rev(99)), None, "no such version of {}", task.id);
+    }
+    assert_eq!(kit.store.at_hand(array.child(1), god_core::Rev(0)), None, "it was never written");
+}
+
 /// Small pages, each asked from the last one's position, give everything once.
 pub async fn notes_come_in_pages(make: &impl AsyncFn(Wanted) -> Arc<dyn Store>) {
     let kit = kit(make).await;

@@ -15,6 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Versions of documents that are at hand.
+const RECENT: usize = 64;
+
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) next_id: TaskId,
@@ -31,6 +34,8 @@ pub(super) struct State {
     pub(super) head: Seq,
     pub(super) notes: VecDeque<ChangeNote>,
     pub(super) notes_kept: usize,
+    /// The versions written last.
+    pub(super) recent: VecDeque<Task>,
     pub(super) epoch: u64,
     pub(super) leases: BTreeMap<String, LeaseRecord>,
     pub(super) users: BTreeMap<UserId, User>,
@@ -62,6 +67,7 @@ impl State {
             head: Seq(0),
             notes: VecDeque::new(),
             notes_kept: notes,
+            recent: VecDeque::new(),
             epoch: 0,
             leases: BTreeMap::new(),
             users: BTreeMap::new(),
@@ -180,6 +186,12 @@ impl State {
         self.notes.push_back(rules::note_of(self.head, &task, ends));
         if self.notes.len() > self.notes_kept {
             self.notes.pop_front();
+        }
+        // The counters of an array change without a new version.
+        if task.array().is_none() {
+            self.recent.push_back(task.clone());
+            let excess = self.recent.len().saturating_sub(RECENT);
+            self.recent.drain(..excess);
         }
         if let Some(before) = self.tasks.get(&task.id) {
             match ended(before) {
