@@ -102,6 +102,7 @@ fn keeper(
         create: output == Output::Files,
         output,
         info,
+        uris: vec![],
         umask: 0o027,
         timing: Timing::default(),
         needs: Needs { cores: 1, memory: 64 << 20 },

@@ -10,7 +10,7 @@ use std::time::Duration;
 use god_runtime::jobdir::take_file_latch;
 use god_runtime::launch::{
     ContainerLaunch, EXIT_CANNOT_RUN, EXIT_FILE, EXIT_LATCH_TAKEN, ExitRecord, LIMIT_FILE, LIMIT_SIGNAL,
-    Output,
+    Output, URIS_FILE, uris_text,
 };
 use god_runtime::plain::{replace_file, write_plain_file};
 
@@ -113,6 +113,11 @@ impl Container {
 
     fn start(&self, workdir: &OwnedFd) -> Result<i32, spawn::SpawnError> {
         let launch = &self.launch;
+        if !launch.uris.is_empty()
+            && let Err(err) = write_plain_file(workdir, URIS_FILE, uris_text(&launch.uris).as_bytes())
+        {
+            return Err(spawn::SpawnError { code: None, reason: format!("cannot write {URIS_FILE}: {err}") });
+        }
         let script = spawn::c_path(&launch.script);
         let (args, shell_args) = spawn::arguments(&script, &launch.args);
         let env = spawn::Vector::new(environment(launch));

@@ -59,6 +59,7 @@ pub fn description(launch: &Launch, grace: Seconds) -> ContainerLaunch {
         latch_dir: PathBuf::from(LATCH),
         output: if spec.output == Output::Files { Files::Files } else { Files::None },
         info: spec.output == Output::Files,
+        uris: spec.uris.clone(),
         umask: DEFAULT_UMASK,
         timing: Timing {
             time_limit_seconds: spec.limit().map(|limit| limit.0),

@@ -160,6 +160,7 @@ fn template(
         create: files,
         output: if files { launch::Output::Files } else { launch::Output::None },
         info: files,
+        uris: if files { spec.uris.clone() } else { Vec::new() },
         umask: DEFAULT_UMASK,
         timing: Timing {
             time_limit_seconds: spec.limit().map(|limit| limit.0),

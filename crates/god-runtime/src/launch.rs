@@ -132,6 +132,9 @@ pub struct Template {
     /// Write `god.info` after the end.
     #[serde(default)]
     pub info: bool,
+    /// What [`URIS_FILE`] lists, in order; without any there is no such file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uris: Vec<String>,
     /// Mask for the modes of new files, 0 to 0o777.
     #[serde(default = "default_umask")]
     pub umask: u32,
@@ -194,6 +197,9 @@ pub struct ContainerLaunch {
     /// Write `god.info` after the end.
     #[serde(default)]
     pub info: bool,
+    /// What [`URIS_FILE`] lists, in order; without any there is no such file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uris: Vec<String>,
     /// Mask for the modes of new files.
     #[serde(default = "default_umask")]
     pub umask: u32,
@@ -212,6 +218,8 @@ pub const STARTED_FILE: &str = "started";
 pub const LIMIT_FILE: &str = "limit";
 /// Signal that makes the first process of a container read [`LIMIT_FILE`]; the job never gets it.
 pub const LIMIT_SIGNAL: i32 = libc::SIGPWR;
+/// Name of the file in the working directory that lists the URIs of a task, written before its script runs.
+pub const URIS_FILE: &str = "godocker-uris.txt";
 /// Name of the exit record in the latch directory.
 pub const EXIT_FILE: &str = "exit.json";
 /// Exit code of `go-d-init --container` when the latch was already taken: nothing was run.
@@ -220,6 +228,11 @@ pub const EXIT_LATCH_TAKEN: i32 = 125;
 pub const EXIT_CANNOT_RUN: i32 = 126;
 /// Exit code when the script or its interpreter does not exist.
 pub const EXIT_NOT_FOUND: i32 = 127;
+
+/// The text of [`URIS_FILE`]: one a line, and no end of line after the last.
+pub fn uris_text(uris: &[String]) -> String {
+    uris.join("\n")
+}
 
 /// How a job ended. A hint for people and accounting of used time, never proof of an end: a
 /// container's record lies in a directory the job can write.
@@ -374,7 +387,7 @@ impl Template {
         check_path("script", &self.script)?;
         if let Some(workdir) = &self.workdir {
             check_path("working directory", workdir)?;
-        } else if self.output == Output::Files || self.info {
+        } else if self.output == Output::Files || self.info || !self.uris.is_empty() {
             return Err(BadLaunch::NoWorkdir);
         }
         self.args.iter().try_for_each(|arg| check_nul("an argument", arg.as_bytes()))?;

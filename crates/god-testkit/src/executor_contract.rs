@@ -49,6 +49,7 @@ macro_rules! executor_contract {
             events_come_by_themselves
             another_instance_finds_the_runs
             output_goes_to_the_job_directory
+            uris_are_listed
             no_output_leaves_nothing
             the_environment_is_complete
             a_child_of_an_array_knows_its_place

@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use god_runtime::jobdir::{Owner, make_owned_dir, open_child_dir};
-use god_runtime::launch::{Identity, Launch, Output, Template};
+use god_runtime::launch::{Identity, Launch, Output, Template, URIS_FILE, uris_text};
+use god_runtime::plain::write_plain_file;
 use libc::c_int;
 
 use crate::spawn::{self, Workdir};
@@ -96,6 +97,21 @@ impl Prepared {
             open_child_dir(parent, name)
         };
         opened.map(Place::Held).map_err(|err| format!("cannot use the working directory {shown}: {err}"))
+    }
+
+    /// Writes the list of URIs, if there are any.
+    ///
+    /// # Errors
+    /// In words for the user.
+    pub fn write_uris(&self, place: &Place) -> Result<(), String> {
+        let uris = &self.template.uris;
+        let Place::Held(dir) = place else { return Ok(()) };
+        if uris.is_empty() {
+            return Ok(());
+        }
+        let Owner { uid, gid } = self.owner();
+        as_user(uid, gid, || write_plain_file(dir, URIS_FILE, uris_text(uris).as_bytes()))
+            .map_err(|err| format!("cannot write {URIS_FILE}: {err}"))
     }
 
     /// Starts a launch.

@@ -32,6 +32,7 @@ impl Container {
             latch_dir: root.path().join("latch"),
             output: Output::Files,
             info: true,
+            uris: vec![],
             umask: 0o027,
             timing: Timing::default(),
             rlimits: vec![],

@@ -52,6 +52,7 @@ fn run(root: &tempfile::TempDir, script: &str) -> (Option<i32>, String, String) 
         latch_dir: "/latch".into(),
         output: Output::Files,
         info: true,
+        uris: vec![],
         umask: 0o027,
         timing: Timing::default(),
         rlimits: vec![],

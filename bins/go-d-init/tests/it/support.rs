@@ -148,6 +148,7 @@ impl World {
             create: true,
             output: Output::Files,
             info: true,
+            uris: vec![],
             umask: 0o027,
             timing: Timing::default(),
             needs: Needs::default(),

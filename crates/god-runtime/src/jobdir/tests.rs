@@ -31,6 +31,7 @@ fn launch() -> ContainerLaunch {
         latch_dir: "/mnt/god-latch".into(),
         output: Output::Files,
         info: true,
+        uris: vec![],
         umask: 0o027,
         timing: Timing::default(),
         rlimits: vec![],

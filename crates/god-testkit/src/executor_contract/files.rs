@@ -42,6 +42,24 @@ pub async fn output_goes_to_the_job_directory(bed: &Bed) {
     assert!(before.0 / 1000 <= started && started <= ended && ended <= now().0 / 1000, "{info:?}");
 }
 
+/// The URIs of a task are a file that its script can read.
+pub async fn uris_are_listed(bed: &Bed) {
+    let uris = vec!["https://example.org/a b".to_owned(), "ftp://example.org/$(id)".to_owned()];
+    let script = "#!/bin/sh\ncat godocker-uris.txt\nls -l godocker-uris.txt | cut -c1-10 >&2\n";
+    let launch = bed.launch_of(TaskSpec { uris, ..bed.spec(script) });
+    let Some(dir) = bed.job_dir(&launch) else { return };
+    let run = bed.start(&launch).await;
+    by_itself(&bed.until_exited(&run).await, Cause::Code(0));
+    let listed = "https://example.org/a b\nftp://example.org/$(id)";
+    assert_eq!(read(&dir, "god.log"), listed);
+    assert_eq!(read(&dir, "godocker-uris.txt"), listed);
+    let without = bed.launch("#!/bin/sh\nls\n");
+    let run = bed.start(&without).await;
+    by_itself(&bed.until_exited(&run).await, Cause::Code(0));
+    let dir = bed.job_dir(&without).expect("it has files");
+    assert!(!dir.join("godocker-uris.txt").exists());
+}
+
 /// A task that wants no output leaves no directory.
 pub async fn no_output_leaves_nothing(bed: &Bed) {
     let spec = TaskSpec { output: Output::None, ..bed.spec("#!/bin/sh\necho out\necho err >&2\nexit 3\n") };

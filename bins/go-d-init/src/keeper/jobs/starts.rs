@@ -189,6 +189,9 @@ impl Jobs {
             Ok(place) => place,
             Err(reason) => return self.settle_failed(intent, None, reason),
         };
+        if let Err(reason) = waiting.prepared.write_uris(&place) {
+            return self.settle_failed(intent, None, reason);
+        }
         let mut limits = vec![marks::as_limit(intent.mark)];
         limits.extend(self.open_files.map(|old| {
             let old = libc::rlimit64 { rlim_cur: old.rlim_cur, rlim_max: old.rlim_max };
