@@ -15,6 +15,7 @@ mod guard;
 mod http;
 mod hub;
 mod identity;
+mod openapi;
 mod origin;
 mod removal;
 mod route;

@@ -2,6 +2,7 @@
 
 mod acts;
 mod archive;
+mod docs;
 mod events;
 mod files;
 mod general;
@@ -66,6 +67,9 @@ fn table() -> Vec<Route> {
     use Who::{Admin, Anyone, Key, Owner, User};
     let mut all = vec![
         Route::get("/", Anyone, "The front page.", general::home),
+        Route::get("/api/openapi.json", Anyone, "The description of this interface.", docs::document),
+        Route::get("/api/docs", Anyone, "The description of this interface, as a page.", docs::page),
+        Route::get("/api/docs/style.css", Anyone, "The style of that page.", docs::style),
         Route::get("/metrics", Anyone, "Figures for Prometheus.", general::metrics),
         Route::ask(
             "/api/1.0/authenticate",

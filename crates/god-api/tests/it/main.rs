@@ -14,6 +14,7 @@ mod live;
 mod local_users;
 mod login;
 mod matrix;
+mod openapi;
 mod paths;
 mod projects;
 mod proxy;
