@@ -1,11 +1,13 @@
 //! A daemon at work: store, executors, the loops that were chosen, and an orderly end.
 
+use crate::alive::{Part, Signs};
 use crate::clock::{RealClock, now};
 use crate::setup::Setup;
 use crate::{notify, reload, supervise, told};
 use god_config::Config;
 use god_core::Holder;
 use god_core::executor::Executor;
+use god_core::status::StatusPlugin;
 use god_core::store::Store;
 use god_core::units::{Bytes, Seconds};
 use god_engine::archiver::Archiver;
@@ -75,6 +77,9 @@ pub struct Daemon {
     leases: Vec<(JoinHandle<()>, Arc<Tenure>)>,
     beats: Vec<(&'static str, Arc<Signal>)>,
     helpers: Vec<JoinHandle<()>>,
+    registry: Option<Arc<dyn StatusPlugin>>,
+    /// What this process counts as.
+    parts: Vec<Part>,
     term: Listener,
     int: Listener,
 }
@@ -91,6 +96,7 @@ impl Daemon {
         let config = &setup.config;
         let store = Noting::over(god_plugins::store(config).await?, told::rules(config));
         let executors = god_plugins::executors(config).await?;
+        let registry = god_plugins::status(config)?;
         let world = World {
             store,
             executors,
@@ -117,6 +123,8 @@ impl Daemon {
             leases: Vec::new(),
             beats: Vec::new(),
             helpers: Vec::new(),
+            registry,
+            parts: Vec::new(),
             term,
             int,
         })
@@ -134,6 +142,27 @@ impl Daemon {
         &self.world.executors
     }
 
+    /// The registry of processes, if there is one.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Arc<dyn StatusPlugin>> {
+        self.registry.as_ref()
+    }
+
+    /// Says that this process does the work of a kind (`scheduler`, `watcher`, `archiver`, `web` or `ftp`) and gives signs
+    /// of life as one. With a beat, only while its loop turns.
+    pub fn counts_as(&mut self, kind: &str, beat: Option<Arc<Signal>>) {
+        self.parts.push(Part { process: self.setup.process_of(kind), beat });
+    }
+
+    fn signs(&self) -> Signs {
+        Signs {
+            store: Arc::clone(&self.world.store),
+            registry: self.registry.clone(),
+            holder: self.world.holder.clone(),
+            clock: Arc::clone(&self.world.clock),
+        }
+    }
+
     /// The configuration the daemon was started with.
     #[must_use]
     pub fn setup(&self) -> &Setup {
@@ -143,6 +172,7 @@ impl Daemon {
     /// Starts to schedule; it acts whenever it holds the lease.
     pub fn start_scheduler(&mut self) -> Work {
         let (tenure, beat) = self.start_lease("scheduler", SCHEDULER.to_owned());
+        self.counts_as("scheduler", Some(Arc::clone(&beat)));
         let work = Work::new(&tenure, &beat);
         let (world, stop) = (Arc::clone(&self.world), Arc::clone(&self.stop));
         self.start_loop("scheduler", move || {
@@ -157,6 +187,7 @@ impl Daemon {
     pub fn start_watcher(&mut self) -> Work {
         let name = format!("{WATCHERS}{}", self.world.holder);
         let (tenure, beat) = self.start_lease("watcher", name);
+        self.counts_as("watcher", Some(Arc::clone(&beat)));
         let work = Work::new(&tenure, &beat);
         let (world, stop) = (Arc::clone(&self.world), Arc::clone(&self.stop));
         self.start_loop("watcher", move || {
@@ -171,6 +202,7 @@ impl Daemon {
     /// quota; it acts whenever it holds the lease.
     pub fn start_archiver(&mut self) -> Work {
         let (tenure, beat) = self.start_lease("archiver", ARCHIVER.to_owned());
+        self.counts_as("archiver", Some(Arc::clone(&beat)));
         let work = Work::new(&tenure, &beat);
         let (world, stop, under_way) =
             (Arc::clone(&self.world), Arc::clone(&self.stop), Arc::clone(&work.under_way));
@@ -237,6 +269,7 @@ impl Daemon {
         let listening =
             reload::listen(setup, Arc::clone(&self.world.store), self.config.clone(), logs.clone());
         self.helpers.push(tokio::spawn(listening));
+        self.help(self.signs().keep(self.parts.clone()));
         if let Some(span) = notify::watchdog() {
             self.helpers.push(tokio::spawn(notify::feed_watchdog(span, self.beats.clone())));
         }
@@ -282,9 +315,13 @@ impl Daemon {
             holding.abort();
         }
         let given_back = async {
-            for (_, tenure) in &self.leases {
-                lease::give_back(&self.world, tenure).await;
-            }
+            let signs = self.signs();
+            let leases = async {
+                for (_, tenure) in &self.leases {
+                    lease::give_back(&self.world, tenure).await;
+                }
+            };
+            tokio::join!(leases, signs.withdraw(&self.parts));
         };
         if timeout(LAST_WRITE, given_back).await.is_err() {
             warn!("leases were not given back in time; others take them when they have run out");

@@ -181,6 +181,23 @@ pub fn status(setup: &Setup) -> Result<ExitCode, FrontError> {
     Ok(if said.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Says which processes of the site are alive; fails when one is not well, or the work is not looked after.
+///
+/// # Errors
+/// The store can not be asked, or the registry is not usable as it is configured.
+pub fn overview(setup: &Setup) -> Result<ExitCode, FrontError> {
+    let said = block_on(async {
+        let registry = god_plugins::status(&setup.config).map_err(DaemonError::from)?;
+        let store = god_plugins::store(&setup.config).await.map_err(DaemonError::from)?;
+        status::overview(&*store, registry.as_deref(), crate::clock::now()).await.map_err(FrontError::from)
+    })?;
+    print!("{}", said.text);
+    for warning in &said.warnings {
+        eprintln!("{warning}");
+    }
+    Ok(if said.is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 /// Asks every daemon of the site to read its configuration again. The file was read to get here, so it is good.
 ///
 /// # Errors

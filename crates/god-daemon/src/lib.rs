@@ -2,6 +2,7 @@
 //!
 //! A program of ours is a few lines over this crate. Nothing here decides anything about tasks; that is the engine's.
 
+mod alive;
 pub mod clock;
 pub mod daemon;
 mod detach;

@@ -2,6 +2,7 @@
 
 use crate::places;
 use god_config::{Config, ConfigErrors, Environment, LogLevel, LogTarget, ProcessEnv};
+use god_core::status::Process;
 use god_telemetry::{Form, Level, Options};
 use std::path::{Path, PathBuf};
 
@@ -134,9 +135,15 @@ impl Setup {
     /// `<kind>-<host>[-<GOD_PROCID>]`.
     #[must_use]
     pub fn name(&self) -> String {
+        self.process_of(self.kind.word()).name
+    }
+
+    /// This process as one of a kind of processes.
+    #[must_use]
+    pub fn process_of(&self, kind: &str) -> Process {
         let host = places::host_name(&self.process);
         let suffix = self.process.process_id.as_ref().map(|id| format!("-{id}")).unwrap_or_default();
-        format!("{}-{host}{suffix}", self.kind.word())
+        Process { kind: kind.to_owned(), name: format!("{kind}-{host}{suffix}"), host }
     }
 
     /// A file of this process in the data directory.

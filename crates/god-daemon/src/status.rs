@@ -1,7 +1,10 @@
 //! Who looks after the tasks of a site, as the leases in the store tell.
 
+use god_core::status::{ProcessStatus, StatusPlugin};
 use god_core::store::{LeaseRecord, Store, StoreError};
+use god_core::units::Timestamp;
 use god_engine::lease::{ARCHIVER, SCHEDULER, WATCHERS};
+use god_engine::processes;
 use std::fmt::Write;
 
 /// What `status` says.
@@ -45,9 +48,100 @@ pub async fn of(store: &dyn Store) -> Result<Status, StoreError> {
     Ok(Status { text, is_well: leads && n_watchers > 0 })
 }
 
+/// All processes of a site, as `go-d-status` shows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// A line for each process, and one with their numbers.
+    pub text: String,
+    /// What an operator should know besides.
+    pub warnings: Vec<String>,
+    /// Whether all known processes are well, and there are a scheduler and a watcher.
+    pub is_well: bool,
+}
+
+/// All processes of a site, by its store and its registry.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn overview(
+    store: &dyn Store,
+    registry: Option<&dyn StatusPlugin>,
+    now: Timestamp,
+) -> Result<Overview, StoreError> {
+    let known = processes::known(store, registry, now).await?;
+    let mut text = String::new();
+    let mut warnings = Vec::new();
+    let mut is_well = true;
+    for process in &known.processes {
+        let ProcessStatus { kind, name, alive, seen } = process;
+        let state = if *alive { "alive" } else { "not well" };
+        let seen = seen.map(|seen| format!(", last seen {}", ago(now, seen))).unwrap_or_default();
+        writeln!(text, "{kind} {name}: {state}{seen}").expect("writing to a String cannot fail");
+        is_well &= *alive;
+    }
+    let live = |kind: &str| known.processes.iter().filter(|p| p.alive && p.kind == kind).count();
+    let (schedulers, watchers, webs) = (live("scheduler"), live("watcher"), live("web"));
+    writeln!(text, "alive: {schedulers} scheduler, {watchers} watcher, {webs} web")
+        .expect("writing to a String cannot fail");
+    if schedulers == 0 {
+        warnings.push("no scheduler is alive: nothing is started".to_owned());
+    }
+    if watchers == 0 {
+        warnings.push("no watcher is alive: nobody sees tasks end".to_owned());
+    }
+    if webs == 0 {
+        warnings.push("warning: no web server is alive".to_owned());
+    }
+    if let Err(err) = &known.registry {
+        warnings.push(format!("the registry does not answer: {}", god_engine::chain(&**err)));
+    }
+    is_well &= schedulers > 0 && watchers > 0 && known.registry.is_ok();
+    Ok(Overview { text, warnings, is_well })
+}
+
+fn ago(now: Timestamp, seen: i64) -> String {
+    let seconds = now.0.div_euclid(1000).saturating_sub(seen).max(0);
+    match seconds {
+        0..=119 => format!("{seconds} s ago"),
+        120..=7199 => format!("{} min ago", seconds / 60),
+        _ => format!("{} h ago", seconds / 3600),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use god_core::status::Process;
+
+    #[tokio::test]
+    async fn an_overview_is_well_when_all_are_and_the_work_is_done() {
+        let store = MemoryStore::new();
+        let now = Timestamp(1_000_000);
+        let sign = |kind: &'static str, at: i64| {
+            let process = Process { kind: kind.into(), name: format!("{kind}-h"), host: "h".into() };
+            let store = &store;
+            async move {
+                let holder = Holder::new("p");
+                processes::sign(store, &[process], &holder, Timestamp(at)).await.unwrap();
+            }
+        };
+        let none = overview(&store, None, now).await.unwrap();
+        assert_eq!((none.is_well, none.text.as_str()), (false, "alive: 0 scheduler, 0 watcher, 0 web\n"));
+        assert_eq!(none.warnings.len(), 3);
+        sign("scheduler", 999_000).await;
+        sign("watcher", 960_000).await;
+        let well = overview(&store, None, now).await.unwrap();
+        assert!(well.is_well, "a web server is not needed: {well:?}");
+        assert_eq!(well.warnings, ["warning: no web server is alive"]);
+        sign("web", 0).await;
+        let sick = overview(&store, None, now).await.unwrap();
+        assert!(!sick.is_well);
+        let expected = "scheduler scheduler-h: alive, last seen 1 s ago\n\
+                        watcher watcher-h: alive, last seen 40 s ago\n\
+                        web web-h: not well, last seen 16 min ago\n\
+                        alive: 1 scheduler, 1 watcher, 0 web\n";
+        assert_eq!(sick.text, expected);
+    }
     use god_core::Holder;
     use god_store::MemoryStore;
 

@@ -9,6 +9,7 @@ use god_core::UserId;
 use god_core::auth::Auth;
 use god_core::executor::Executor;
 use god_core::spec::{Owner, Volume};
+use god_core::status::StatusPlugin;
 use god_core::store::{PendingLimits, Store};
 use god_core::units::Seconds;
 use god_core::user::ProjectVolume;
@@ -39,6 +40,7 @@ struct Kitchen {
     secret: Vec<u8>,
     previous_secret: Option<Vec<u8>>,
     throttle: Arc<Throttle>,
+    registry: Option<Arc<dyn StatusPlugin>>,
 }
 
 impl Daemon {
@@ -58,6 +60,7 @@ impl Daemon {
             store: Arc::clone(self.store()),
             auth: Mutex::new(god_plugins::auth(&self.setup().config, Arc::clone(self.store()))?),
             executors: self.executors().to_vec(),
+            registry: self.registry().cloned(),
             secret: bytes(&self.setup().config.auth.secret_passphrase),
             previous_secret: self.setup().config.auth.secret_passphrase_previous.as_ref().map(bytes),
             throttle: Arc::default(),
@@ -74,6 +77,7 @@ impl Daemon {
                 check(address, span / 6, Arc::clone(&beat), Arc::clone(&stop))
             });
         }
+        self.counts_as("web", None);
         info!(%address, "web server listens");
         Ok(address)
     }
@@ -157,7 +161,7 @@ fn parts(kitchen: &Kitchen, config: &Arc<Config>) -> Parts {
         throttle: Arc::clone(&kitchen.throttle),
         clock: Arc::new(now),
         volumes: Arc::new(move |owner, asked, offered| volumes_of(&volumes, owner, asked, offered)),
-        status: None,
+        status: kitchen.registry.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ mod files;
 pub mod init;
 mod limits;
 mod site;
+mod statuses;
 mod stores;
 
 pub use auths::auth;
@@ -16,6 +17,7 @@ pub use executors::{executors, needs_one_process};
 pub use files::files;
 pub use limits::{not_built_in, without_effect};
 pub use site::site;
+pub use statuses::status;
 pub use stores::{backup, store};
 
 use god_config::{Config, Known};
@@ -78,7 +80,7 @@ pub fn known() -> Known<'static> {
         auth: auths::NAMES,
         policies: &POLICY_NAMES,
         watchers: &WATCHER_NAMES,
-        status: &[],
+        status: statuses::NAMES,
         storages: STORAGES,
     }
 }

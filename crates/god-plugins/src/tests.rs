@@ -17,7 +17,7 @@ async fn every_name_of_a_table_makes_the_plugin_of_that_name() {
     assert_eq!(known.executors, ["local", "docker", "fake"]);
     assert_eq!(
         (known.policies, known.auth, known.status),
-        (["FiFo", "FairShare"].as_slice(), ["local", "goauth"].as_slice(), [].as_slice())
+        (["FiFo", "FairShare"].as_slice(), ["local", "goauth"].as_slice(), ["etcd", "consul"].as_slice())
     );
     let config = config();
     assert_eq!(policy(&config).unwrap().name(), "FiFo");

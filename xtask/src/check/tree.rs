@@ -26,6 +26,7 @@ const PAGES: &[(&str, &str)] = &[
     ("executor-", "docs/executors"),
     ("auth-", "docs/auth"),
     ("policy-", "docs/policies"),
+    ("status-", "docs/status"),
     ("watcher-", "docs/watchers"),
 ];
 

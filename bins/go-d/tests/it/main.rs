@@ -1,5 +1,6 @@
 //! The programs as users meet them: real processes, the REST interface, signals.
 
+mod alive;
 mod archive;
 mod daemons;
 mod hostile;

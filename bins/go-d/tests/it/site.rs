@@ -42,6 +42,7 @@ pub fn program(name: &str) -> PathBuf {
                 "go-d-cli",
                 "go-d-init",
                 "go-d-scheduler",
+                "go-d-status",
                 "go-d-watcher",
                 "go-d-web",
             ] {

@@ -6,6 +6,7 @@ use axum::http::Request;
 use god_api::Cadvisor;
 use god_core::ids::{ExecutorName, Holder, NodeName};
 use god_core::resources::{Amount, Node};
+use god_core::status::Process;
 use god_core::store::Store;
 use god_core::{Bytes, Cores};
 use serde_json::{Value, json};
@@ -45,15 +46,19 @@ async fn pushed_figures_are_shown() {
 }
 
 #[tokio::test]
-async fn processes_are_those_that_hold_something() {
+async fn processes_are_those_that_gave_a_sign_of_life() {
     let world = world().await;
-    for (name, holder) in [("scheduler", "scheduler-a"), ("watcher/watcher-b", "watcher-b")] {
-        world.store.take_lease(name, &Holder::new(holder), None).await.expect("answers").expect("free");
+    let now = god_core::Timestamp(world.clock.load(std::sync::atomic::Ordering::Relaxed));
+    for (kind, name) in [("web", "web-h"), ("scheduler", "scheduler-h")] {
+        let process = Process { kind: kind.into(), name: name.into(), host: "h".into() };
+        let holder = Holder::new("p");
+        god_engine::processes::sign(&*world.store, &[process], &holder, now).await.expect("writes");
     }
     let list = world.get("ada", "/status").await.ok();
+    let seen = now.0 / 1000;
     let entry =
-        |name: &str, kind: &str| json!({"name": name, "type": kind, "status": true, "timestamp": null});
-    assert_eq!(list, json!([entry("scheduler-a", "scheduler"), entry("watcher-b", "watcher")]));
+        |name: &str, kind: &str| json!({"name": name, "type": kind, "status": true, "timestamp": seen});
+    assert_eq!(list, json!([entry("scheduler-h", "scheduler"), entry("web-h", "web")]));
 }
 
 fn node(name: &str) -> Node {
