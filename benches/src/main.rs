@@ -7,6 +7,7 @@ mod docker;
 mod http;
 mod limits;
 mod list;
+mod queue;
 mod report;
 mod site;
 mod suite;
@@ -40,13 +41,20 @@ struct Args {
     /// Internal: the minimal server that a submit is compared with.
     #[arg(long, hide = true)]
     limit_server: Option<PathBuf>,
+    /// Internal: the scheduler whose queue is measured, over the database in this directory.
+    #[arg(long, hide = true)]
+    queue_probe: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
+    let began = std::time::Instant::now();
     let args = Args::parse();
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if let Some(dir) = &args.limit_server {
         return threads.block_on(limits::serve(dir));
+    }
+    if let Some(dir) = &args.queue_probe {
+        return threads.block_on(queue::probe(dir, began));
     }
     let mut report = Report::new(args.only.clone());
     threads.block_on(suite::run(&args.bin, args.init.as_deref(), args.rounds, args.tasks, &mut report))?;

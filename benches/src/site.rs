@@ -154,13 +154,18 @@ impl Site {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
         let ticks: f64 = [11, 12].iter().filter_map(|n| fields.get(*n)?.parse::<f64>().ok()).sum();
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0");
-        let kib: f64 = rss.split_whitespace().next().and_then(|w| w.parse().ok()).unwrap_or(0.0);
         // SAFETY: sysconf only reads.
         let hertz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
-        Ok((ticks / hertz, kib / 1024.0))
+        Ok((ticks / hertz, rss_mib(self.process.id())?))
     }
+}
+
+/// Resident MiB of a process.
+pub fn rss_mib(pid: u32) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let rss = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0");
+    let kib: f64 = rss.split_whitespace().next().and_then(|w| w.parse().ok()).unwrap_or(0.0);
+    Ok(kib / 1024.0)
 }
 
 impl Drop for Site {

@@ -4,6 +4,7 @@ use crate::docker;
 use crate::http::{self, request};
 use crate::limits;
 use crate::list;
+use crate::queue;
 use crate::report::{Report, median, quantile};
 use crate::site::{Site, json_of};
 use anyhow::{Context, Result, bail};
@@ -41,6 +42,12 @@ pub async fn run(
     if report.wants(&["run.fake_array100000"]) {
         let site = Site::start(bin, None, "fake", "").await?;
         report.add("run.fake_array100000", site.array("#FAKE\n", 100_000, true, "none").await?, "tasks/s");
+    }
+    if report.wants(&["queue.1m_pending_rss_mib", "queue.1m_pass_p50_ms", "queue.1m_cold_start_s"]) {
+        queue::million(report).await?;
+    }
+    if report.wants(&["array.1m_submit_ms", "array.1m_rss_growth_mib", "queue."]) {
+        queue::array(bin, report).await?;
     }
     if report.wants(&["idle.cpu_percent", "idle.rss_mib"]) {
         idle(bin, report).await?;

@@ -45,6 +45,26 @@ pub struct Scheduler<'a> {
     places: Vec<Arc<()>>,
     /// How often a call broke over a task; kept when the lead is lost for a moment.
     faults: Mutex<BTreeMap<TaskId, u32>>,
+    watch: PassWatch,
+}
+
+/// What a pass did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassNote {
+    /// Tasks claimed.
+    pub claimed: usize,
+    /// How long it took, the durable write of its claims included.
+    pub took: Duration,
+}
+
+/// Who is told of passes that found something to do.
+#[derive(Default)]
+struct PassWatch(Option<Box<dyn Fn(PassNote) + Send + Sync>>);
+
+impl std::fmt::Debug for PassWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "PassWatch(_)" } else { "PassWatch" })
+    }
 }
 
 /// What the acting scheduler knows.
@@ -93,7 +113,14 @@ impl<'a> Scheduler<'a> {
     #[must_use]
     pub fn new(world: &'a World, tenure: &'a Tenure, stop: &'a Signal, beat: &'a Signal) -> Self {
         let places = world.executors.iter().map(|_| Arc::default()).collect();
-        Scheduler { world, tenure, stop, beat, places, faults: Mutex::default() }
+        Scheduler { world, tenure, stop, beat, places, faults: Mutex::default(), watch: PassWatch::default() }
+    }
+
+    /// Tells somebody of each pass that claims tasks, for metrics. It must not block.
+    #[must_use]
+    pub fn watched(mut self, watch: impl Fn(PassNote) + Send + Sync + 'static) -> Self {
+        self.watch = PassWatch(Some(Box::new(watch)));
+        self
     }
 
     fn faults(&self) -> MutexGuard<'_, BTreeMap<TaskId, u32>> {

@@ -179,7 +179,7 @@ fn array(parent: &Task, docs: &BTreeMap<TaskId, Task>, truth: &Truth) {
                     .breach("I17", &format!("array {} counts {told} failed children of {failed}", parent.id));
             }
         }
-        Outcome::Killed { .. } | Outcome::Skipped(_) | Outcome::Refused(_) => {}
+        Outcome::Killed { .. } | Outcome::Skipped(_) | Outcome::Refused(_) | Outcome::Quota(_) => {}
         other => truth.breach("I17", &format!("array {} ended as {other}", parent.id)),
     }
 }

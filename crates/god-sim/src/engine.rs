@@ -7,10 +7,10 @@
 use crate::rt::{Proc, Rt, wall};
 use async_trait::async_trait;
 use god_core::executor::*;
-use god_core::ids::{ExecutorName, NodeName, TaskId};
+use god_core::ids::{ExecutorName, NodeName, TaskId, UserId};
 use god_core::resources::{Amount, Node};
 use god_core::spec::TaskSpec;
-use god_core::state::{Outcome, Phase, TaskState};
+use god_core::state::{Attempt, Outcome, Phase, TaskState};
 use god_core::store::Change;
 use god_core::task::Task;
 use god_core::units::{Bytes, Cores, Seconds};
@@ -46,6 +46,12 @@ pub struct Facts {
     pub ran: BTreeMap<AttemptKey, u64>,
     /// Usage booked.
     pub booked: BTreeMap<AttemptKey, u64>,
+    /// Cores that users may use in all.
+    pub quotas: BTreeMap<UserId, u64>,
+    /// Cores of the attempts that are claimed and not at their end, as written.
+    pub live: BTreeMap<AttemptKey, (UserId, u64)>,
+    /// Cores booked for users.
+    pub used: BTreeMap<UserId, u64>,
     /// Final transitions of each task.
     pub ends: BTreeMap<TaskId, u32>,
     /// Attempt number that a kill was acknowledged at: no later one may start.
@@ -151,6 +157,7 @@ impl Truth {
                     ));
                 }
             }
+            breaches.extend(facts.account(old, change).map(|what| ("I12", what)));
             if let Some(usage) = &change.usage
                 && facts.booked.insert(usage.key, usage.millis).is_some()
             {
@@ -158,6 +165,32 @@ impl Truth {
             }
         }
         breaches.iter().for_each(|(invariant, what)| self.breach(invariant, what));
+    }
+}
+
+impl Facts {
+    /// Keeps the books as they are written, and says what is wrong with them.
+    fn account(&mut self, old: Option<&Task>, change: &Change) -> Option<String> {
+        let task = &change.task;
+        let key = |attempt: &Attempt| AttemptKey { task: task.id, attempt: attempt.number };
+        let owner = &task.spec.owner.id;
+        let (was, is) = (old.and_then(|old| old.state.attempt()).map(key), task.state.attempt().map(key));
+        if let Some(usage) = &change.usage {
+            *self.used.entry(usage.owner.clone()).or_default() += u64::from(usage.cores.0);
+        }
+        if was == is {
+            return None;
+        }
+        was.map(|was| self.live.remove(&was));
+        let is = is?;
+        self.live.insert(is, (owner.clone(), u64::from(task.spec.cores.0)));
+        let quota = *self.quotas.get(owner)?;
+        let live: u64 = self.live.values().filter(|(user, _)| user == owner).map(|(_, cores)| cores).sum();
+        let used = self.used.get(owner).copied().unwrap_or(0);
+        let over = used + live > quota;
+        over.then(|| {
+            format!("attempt {is} was claimed: {used} cores used and {live} live of {quota} for {owner}")
+        })
     }
 }
 

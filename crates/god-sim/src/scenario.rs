@@ -5,13 +5,14 @@ use crate::engine::{Engine, EngineFaults, SimExecutor, Truth};
 use crate::rng::Rng;
 use crate::rt::{Ended, MOST_TURNS, Proc, Rt, SimClock, Unrest, wall};
 use crate::store::{SimStore, StoreFaults};
+use futures::FutureExt;
 use god_core::array::ArraySpec;
 use god_core::ids::{Holder, ProjectId, TaskId, UserId};
-use god_core::policy::{Candidate, Policy, Ranks};
 use god_core::spec::{AfterPolicy, Output, Owner, TaskSpec};
 use god_core::state::Ask;
 use god_core::store::{NewTask, PendingLimits, Store, Submitted};
-use god_core::units::{Cores, Seconds, Timestamp};
+use god_core::units::{Cores, Seconds};
+use god_core::user::User;
 use god_engine::ask::{Asked, ask};
 use god_engine::flaw::{self, Flaw};
 use god_engine::lease::{self, Tenure};
@@ -20,6 +21,8 @@ use god_engine::signal::Signal;
 use god_engine::watcher::Watcher;
 use god_engine::world::{Clock, Ops, Settings, World};
 use god_store::MemoryStore;
+use policy_fairshare::FairShare;
+use policy_fifo::FiFo;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +48,10 @@ pub struct Plan {
     /// Nobody dies, but all lose their senses again and again for longer than a lease lives: what a process still knows
     /// when it takes its lease again is tried here, which a crash would wipe out.
     pub faints: bool,
+    /// Whether the policy is the one of fair shares, else who came first goes first.
+    pub fair: bool,
+    /// Cores that each client may use, all attempts together; `None` is any number.
+    pub quota: Option<u32>,
     /// A known mistake to switch on.
     pub flaw: Option<Flaw>,
 }
@@ -65,6 +72,8 @@ impl Plan {
             tasks: 2 + rng.below(5) as u32,
             faulty: Duration::from_secs(20 + rng.below(40)),
             quiet: Duration::from_secs(1500),
+            fair: seed.is_multiple_of(2),
+            quota: rng.chance(0.4).then(|| 3 + rng.below(25) as u32),
             flaw: None,
         }
     }
@@ -79,18 +88,6 @@ pub struct Client {
     pub killed: Vec<TaskId>,
     /// Whether it has nothing more to ask.
     pub done: bool,
-}
-
-#[derive(Debug)]
-struct Fifo;
-
-impl Policy for Fifo {
-    fn name(&self) -> &'static str {
-        "fifo"
-    }
-    fn rank(&self, candidates: &[Candidate<'_>], _now: Timestamp) -> Ranks {
-        Ranks::equal(candidates.len())
-    }
 }
 
 /// The kinds of processes that come back after a crash.
@@ -164,6 +161,9 @@ pub fn run(plan: &Plan) -> Verdict {
     for _ in 0..plan.watchers {
         stage.start(Kind::Watcher);
     }
+    if let Some(cores) = plan.quota {
+        (0..plan.clients).for_each(|n| stage.limit(n, cores));
+    }
     let clients: Vec<_> = (0..plan.clients).map(|n| stage.start_client(n)).collect();
     rt.set_unrest(unrest);
     stage.live(plan.faulty, restarts);
@@ -210,7 +210,7 @@ impl Stage {
             store: self.handle(),
             executors: vec![Arc::new(executor)],
             watchers: Vec::new(),
-            policy: Arc::new(Fifo),
+            policy: if self.plan.fair { Arc::new(FairShare::default()) } else { Arc::new(FiFo) },
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ops: Arc::new(Ops::new(self.rng.draw())),
             settings: settings(),
@@ -285,6 +285,18 @@ impl Stage {
         }
     }
 
+    /// Gives a client a quota of cores.
+    fn limit(&self, n: u32, cores: u32) {
+        let id = login(n);
+        let record = serde_json::json!({
+            "id": id, "type": "sim", "uid": 1000, "gid": 1000, "prio": 40 + 10 * n, "quotas": [0, cores, 0],
+        });
+        let user: User = serde_json::from_value(record).expect("all that a record needs");
+        let stored = self.store.put_user(&user).now_or_never();
+        assert!(matches!(stored, Some(Ok(true))), "the store in memory answers at once: {stored:?}");
+        self.truth.facts().quotas.insert(id, u64::from(cores));
+    }
+
     fn start_client(&mut self, n: u32) -> Arc<Mutex<Client>> {
         let proc = Proc(self.next_proc);
         self.next_proc += 1;
@@ -303,6 +315,11 @@ impl Stage {
         self.rt.spawn(proc, false, driver.run());
         record
     }
+}
+
+/// The login of a client.
+fn login(n: u32) -> UserId {
+    UserId::new(format!("user{n}"))
 }
 
 /// A client: retries until it is told that its request is stored.
@@ -365,7 +382,7 @@ impl Driver {
         };
         Arc::new(TaskSpec {
             owner: Owner {
-                id: UserId::new(format!("user{}", self.n)),
+                id: login(self.n),
                 uid: 1000,
                 gid: 1000,
                 sgids: Vec::new(),

@@ -6,11 +6,13 @@ use crate::rt::Rt;
 use async_trait::async_trait;
 use god_core::ids::{Holder, ProjectId, TaskId, UserId};
 use god_core::query::{TaskPage, TaskQuery};
+use god_core::state::Phase;
 use god_core::store::*;
 use god_core::task::Task;
 use god_core::units::Day;
 use god_core::usage::{Ledger, UsageSum};
 use god_core::user::{Project, User};
+use god_engine::lease::SCHEDULER;
 use god_store::MemoryStore;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,10 +111,20 @@ impl Store for SimStore {
         // The memory store answers at once: nothing happens between these reads and the write.
         let old = self.inner.get(&ids).await?;
         let copies = changes.clone();
+        let leads = self.inner.leases(SCHEDULER).await?.first().map_or(0, |record| record.epoch);
         let answers = self.inner.commit(changes, lease).await?;
         for ((change, answer), old) in copies.iter().zip(&answers).zip(&old) {
             if *answer == Committed::Done {
                 self.truth.wrote(old.as_ref(), change);
+                // What is asked of a task that was claimed before is no claim.
+                let was_claimed = old.as_ref().is_some_and(|old| old.phase() == Phase::Starting);
+                let is_claim = change.task.phase() == Phase::Starting && !was_claimed;
+                let claim = change.task.state.attempt().filter(|_| is_claim);
+                if let Some(epoch) = claim.map(|attempt| attempt.epoch).filter(|epoch| *epoch < leads) {
+                    let what =
+                        format!("task {} was claimed under epoch {epoch}, {leads} leads", change.task.id);
+                    self.truth.breach("I6", &what);
+                }
                 let task = &change.task;
                 self.rt.trace(&format!("{} {:?} {}", task.id, task.phase(), task.rev.0));
             }

@@ -64,7 +64,11 @@ const RULES: &[Rule] = &[
         may_use: &["god-plugins", "god-api", "god-engine", "god-config", "god-telemetry", "god-core"],
         tests_also: None,
     },
-    Rule { who: &["god-sim"], may_use: &["god-engine", "god-store", "god-core"], tests_also: None },
+    Rule {
+        who: &["god-sim"],
+        may_use: &["god-engine", "god-store", "god-core", "policy-"],
+        tests_also: None,
+    },
 ];
 
 /// Every arrow that the table does not allow.

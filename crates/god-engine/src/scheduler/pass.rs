@@ -1,7 +1,7 @@
 //! A pass: picks the best tasks that fit, claims them in one durable write, and queues them for their executors.
 
 use super::starts::Starting;
-use super::{Inflight, Scheduler, State};
+use super::{Inflight, PassNote, Scheduler, State};
 use crate::flaw::{self, Flaw};
 use crate::pending::Pick;
 use crate::plan::{Placed, Plan, Planner};
@@ -16,11 +16,17 @@ use tracing::debug;
 impl Scheduler<'_> {
     /// Claims what fits, at most one batch; `true` when there may be more to do at once.
     pub(super) async fn pass(&self, s: &mut State, inflight: &mut Inflight) -> Result<bool, StoreError> {
+        let began = self.world.clock.mono();
         let Plan { placed, more, doomed } = self.planner(s).plan(self.world.policy.as_ref());
         s.doomed.extend(doomed);
         if !placed.is_empty() {
             let claims = self.claims(s, &placed, inflight).await?;
+            let claimed = placed.len();
             self.commit_claims(s, placed, claims, inflight).await?;
+            if let Some(watch) = &self.watch.0 {
+                let took = self.world.clock.mono().saturating_sub(began);
+                watch(PassNote { claimed, took });
+            }
         }
         Ok(self.end_doomed(s, inflight).await? || more)
     }
