@@ -140,6 +140,7 @@ async fn renew(world: &World, lease: &Lease, tenure: &Tenure) -> Renewed {
             }
             Renewed::Yes
         }
+        Ok(false) if flaw::on(Flaw::LeaseNeverChecked) => Renewed::Maybe,
         Ok(false) => {
             warn!(lease = lease.name, epoch = lease.epoch, "lease was lost");
             tenure.lost(lease);
