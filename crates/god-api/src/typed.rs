@@ -443,10 +443,10 @@ pub(crate) struct Act {
     /// To what.
     pub(crate) object: String,
     /// What there was.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub(crate) before: Option<Value>,
     /// What there is now.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub(crate) after: Option<Value>,
 }
 
