@@ -74,10 +74,18 @@ fn waiting(task: View<'_>, now: f64) -> Cell {
 fn numbers(value: &Value) -> String {
     match value {
         Value::Object(map) => {
-            map.iter().map(|(name, value)| format!("{name} {}", scalar(value))).collect::<Vec<_>>().join(", ")
+            map.iter().map(|(name, value)| format!("{name} {}", short(value))).collect::<Vec<_>>().join(", ")
         }
-        Value::Array(list) => list.iter().map(scalar).collect::<Vec<_>>().join(", "),
-        other => scalar(other),
+        Value::Array(list) => list.iter().map(short).collect::<Vec<_>>().join(", "),
+        other => short(other),
+    }
+}
+
+/// A fraction with no more digits than people read.
+fn short(value: &Value) -> String {
+    match value.as_f64().filter(|number| number.fract() != 0.0) {
+        Some(number) => format!("{number:.2}"),
+        None => scalar(value),
     }
 }
 
@@ -154,7 +162,7 @@ mod tests {
     #[test]
     fn a_waiting_task_says_what_for() {
         let task = json!({"id": 7, "name": "a", "state": "pending", "submitted": 0.0, "position": 3,
-            "reason": {"code": "no_room", "text": "no node has 64 cores", "numbers": {"asked": 64, "largest": 32}}});
+            "reason": {"code": "no_room", "text": "no node has 64 cores", "numbers": {"asked": 64, "free_gb": 21.540_588, "largest": 32}}});
         let got = reasons(View(&task), 10.0);
         let text: Vec<String> = got.iter().map(|(name, cell)| format!("{name}={}", cell.plain)).collect();
         assert_eq!(
@@ -165,7 +173,7 @@ mod tests {
                 "state=pending",
                 "reason=no node has 64 cores",
                 "kind=no_room",
-                "numbers=asked 64, largest 32",
+                "numbers=asked 64, free_gb 21.54, largest 32",
                 "position=3",
                 "waits since=1970-01-01T00:00:00Z",
                 "meaning=it starts when that has changed",
