@@ -233,7 +233,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn get(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, StoreError>;
 
     /// A document in exactly this version, if this process happens to have it at hand: for those who follow the changes
-    /// and are told of a version that was written here a moment ago. Asks nobody; `None` says nothing.
+    /// and are told of a version that was written here a moment ago. It is what [`Store::get`] would answer for that version.
+    /// Asks nobody; `None` says nothing.
     fn at_hand(&self, _id: TaskId, _rev: Rev) -> Option<Task> {
         None
     }

@@ -11,6 +11,7 @@ mod books;
 pub mod bulk;
 mod fault;
 mod find;
+mod halves;
 mod leases;
 mod lock;
 mod open;

@@ -1,15 +1,15 @@
 //! What this process wrote last: entries of the change sequence and documents, so that its own loops hear of them without
 //! asking the database. Bounded; what is missing is read.
 
+use crate::halves::Halves;
+use crate::specs;
 use god_core::store::{ChangeNote, Seq};
 use god_core::{Rev, Task, TaskId};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Entries of the change sequence.
 const NOTES: usize = 8192;
-/// Documents of one half. A half that is full becomes the old one, and the old one is forgotten.
-const HALF: usize = 2048;
 
 /// The newest writes of this process.
 #[derive(Debug)]
@@ -18,13 +18,7 @@ pub(crate) struct Recent {
     kept: usize,
     /// Without gaps: the sequence counts the changes of all processes.
     notes: Mutex<VecDeque<ChangeNote>>,
-    tasks: Mutex<Halves>,
-}
-
-#[derive(Debug, Default)]
-struct Halves {
-    young: HashMap<TaskId, Task>,
-    old: HashMap<TaskId, Task>,
+    tasks: Mutex<Halves<Task>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -44,10 +38,7 @@ impl Recent {
         if !tasks.is_empty() {
             let mut halves = lock(&self.tasks);
             for task in tasks {
-                if halves.young.len() >= HALF {
-                    halves.old = std::mem::take(&mut halves.young);
-                }
-                halves.young.insert(task.id, task);
+                halves.put(task.id, specs::weight(&task.spec), task);
             }
         }
         let Some(first) = notes.first() else { return };
@@ -71,9 +62,8 @@ impl Recent {
 
     /// A document in exactly this version.
     pub(crate) fn task(&self, id: TaskId, rev: Rev) -> Option<Task> {
-        let halves = lock(&self.tasks);
-        let task = halves.young.get(&id).or_else(|| halves.old.get(&id))?;
-        (task.rev == rev).then(|| task.clone())
+        let mut halves = lock(&self.tasks);
+        halves.get(id).filter(|task| task.rev == rev).cloned()
     }
 }
 

@@ -1,58 +1,32 @@
 //! Specifications that were read or written lately, so that the children of an array share one and nobody parses the
 //! same text ten thousand times. Bounded; what is missing is read again.
 
+use crate::halves::Halves;
 use god_core::{TaskId, TaskSpec};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Entries of one half. A half that is full becomes the old one, and the old one is forgotten.
-const HALF: usize = 2048;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The cache. An entry is good for one version of the specification, told by its hash.
 #[derive(Debug, Default)]
-pub(crate) struct Specs {
-    halves: Mutex<Halves>,
-}
-
-type Half = HashMap<TaskId, (i64, Arc<TaskSpec>)>;
-
-#[derive(Debug, Default)]
-struct Halves {
-    young: Half,
-    old: Half,
-}
+pub(crate) struct Specs(Mutex<Halves<(i64, Arc<TaskSpec>)>>);
 
 impl Specs {
-    fn halves(&self) -> MutexGuard<'_, Halves> {
-        // A cache has no state that could be half changed.
-        self.halves.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn get(&self, id: TaskId, hash: i64) -> Option<Arc<TaskSpec>> {
-        let mut halves = self.halves();
-        let (known, spec) = match halves.young.get(&id) {
-            Some(entry) => entry.clone(),
-            None => {
-                let entry = halves.old.remove(&id)?;
-                halves.insert(id, entry.clone());
-                entry
-            }
-        };
-        (known == hash).then_some(spec)
+        // A cache has no state that could be half changed.
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, spec) = halves.get(id)?;
+        (*known == hash).then(|| Arc::clone(spec))
     }
 
     pub(crate) fn put(&self, id: TaskId, hash: i64, spec: Arc<TaskSpec>) {
-        self.halves().insert(id, (hash, spec));
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        halves.put(id, weight(&spec), (hash, spec));
     }
 }
 
-impl Halves {
-    fn insert(&mut self, id: TaskId, entry: (i64, Arc<TaskSpec>)) {
-        if self.young.len() >= HALF {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(id, entry);
-    }
+/// About how many bytes a specification takes: what users may make large, and something for the rest.
+pub(crate) fn weight(spec: &TaskSpec) -> usize {
+    let tags: usize = spec.tags.iter().map(String::len).sum();
+    1024 + spec.script.len() + spec.description.len() + tags
 }
 
 /// Hash of the part of a specification that may change. The same in every process and release: it is stored.

@@ -265,10 +265,11 @@ impl<'c> Tx<'c> {
         Ok(())
     }
 
-    /// Keeps a document that is written here for those who hear of it soon. One whose counters change without a new
-    /// version is not kept, nor one that nobody follows any more.
+    /// Keeps a document that is written here for those who hear of it soon. Not kept is one whose counters change without
+    /// a new version, one that nobody follows any more, and a child's: its specification is its parent's as that stands now,
+    /// and whoever wrote the child may have read an older one.
     pub(crate) fn keep(&mut self, id: TaskId, task: &Task) {
-        if task.array().is_none() && !task.phase().is_over() {
+        if task.array().is_none() && task.parent.is_none() && !task.phase().is_over() {
             self.tasks.push(Task { id, ..task.clone() });
         }
     }

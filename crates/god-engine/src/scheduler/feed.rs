@@ -133,7 +133,9 @@ impl Scheduler<'_> {
                     }
                 }
                 Phase::Gathering => {
-                    if note.wished {
+                    // Children that are claimed from now on share what was changed of their parent.
+                    let is_newer = s.pending.array(note.task).is_some_and(|a| a.parent.rev < note.rev);
+                    if note.wished || is_newer {
                         wanted.insert(note.task);
                     }
                 }

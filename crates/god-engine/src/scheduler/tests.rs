@@ -9,9 +9,9 @@ use god_core::ids::ExecutorName;
 use god_core::ids::OpId;
 use god_core::resources::Node;
 use god_core::spec::TaskSpec;
-use god_core::state::{Ask, Outcome};
+use god_core::state::{Ask, Event, Outcome};
 use god_core::state::{Phase, TaskState};
-use god_core::store::Store;
+use god_core::store::{Change, Committed, Store};
 use god_core::units::Seconds;
 use god_core::units::Timestamp;
 use god_store::MemoryStore;
@@ -86,6 +86,15 @@ fn a_task_is_skipped_as_soon_as_one_that_it_needs_failed() {
 struct Brittle {
     name: ExecutorName,
     calls: Mutex<Vec<Vec<String>>>,
+    limits: Mutex<Vec<Option<Seconds>>>,
+    cores: u32,
+}
+
+impl Brittle {
+    fn new(cores: u32) -> Arc<Brittle> {
+        let name = ExecutorName::new("x");
+        Arc::new(Brittle { name, calls: Mutex::default(), limits: Mutex::default(), cores })
+    }
 }
 
 const BREAKS: &str = "breaks";
@@ -96,12 +105,13 @@ impl Executor for Brittle {
         &self.name
     }
     async fn nodes(&self) -> Result<Vec<Node>, ExecError> {
-        Ok(vec![crate::testing::node("n", 8, 8, &[])])
+        Ok(vec![crate::testing::node("n", self.cores, 8, &[])])
     }
     async fn start(&self, launches: Vec<Launch>) -> Vec<Result<Started, StartError>> {
         let names: Vec<String> = launches.iter().map(|l| l.spec.name.clone()).collect();
         self.calls.lock().expect("no panic under the lock").push(names.clone());
         assert!(!names.iter().any(|name| name == BREAKS), "over a task");
+        self.limits.lock().expect("no panic under the lock").extend(launches.iter().map(|l| l.spec.limit()));
         launches.iter().map(|_| Ok(Started::Running { run: None, since: Timestamp(1) })).collect()
     }
     async fn observe(&self, runs: &[Run]) -> Result<Vec<Seen>, ExecError> {
@@ -128,7 +138,7 @@ fn i15_a_task_that_breaks_its_executor_is_held_and_the_others_run() {
     let before = submitted(&store, named("before"));
     let poison = submitted(&store, named(BREAKS));
     let after = submitted(&store, named("after"));
-    let executor = Arc::new(Brittle { name: ExecutorName::new("x"), calls: Mutex::default() });
+    let executor = Brittle::new(8);
     let world = World { executors: vec![Arc::clone(&executor) as Arc<dyn Executor>], ..world(&store) };
     let phases = || [before, poison, after].map(|id| stored(&store, id).phase());
     work_in(&world, || phases() == [Phase::Running, Phase::Held, Phase::Running]);
@@ -147,7 +157,7 @@ fn i15_a_task_that_breaks_its_executor_is_held_and_the_others_run() {
 #[test]
 fn an_answer_that_nobody_wants_any_more_gives_its_place_back() {
     let store = Arc::new(MemoryStore::new());
-    let executor = Arc::new(Brittle { name: ExecutorName::new("x"), calls: Mutex::default() });
+    let executor = Brittle::new(8);
     let world = World { executors: vec![executor as Arc<dyn Executor>], ..world(&store) };
     let (tenure, stop, beat) = (Tenure::default(), Signal::default(), Signal::default());
     let scheduler = Scheduler::new(&world, &tenure, &stop, &beat);
@@ -192,7 +202,7 @@ fn a_task_that_a_watcher_refuses_waits_with_its_reason_until_it_may_start() {
     let waits = submitted(&store, TaskSpec { name: "waits".to_owned(), ..spec() });
     let other = submitted(&store, spec());
     let gate = Arc::new(Gate::default());
-    let executor = Arc::new(Brittle { name: ExecutorName::new("x"), calls: Mutex::default() });
+    let executor = Brittle::new(8);
     let world = World {
         executors: vec![executor as Arc<dyn Executor>],
         watchers: vec![Arc::clone(&gate) as Arc<dyn god_core::watcher::WatcherPlugin>],
@@ -205,4 +215,41 @@ fn a_task_that_a_watcher_refuses_waits_with_its_reason_until_it_may_start() {
     assert_eq!(stored(&store, waits).phase(), Phase::Pending);
     gate.0.store(true, std::sync::atomic::Ordering::Relaxed);
     work_in(&world, || stored(&store, waits).phase() == Phase::Running && reasons().is_empty());
+}
+
+#[test]
+fn children_that_start_after_a_change_of_their_parent_have_it() {
+    let store = Arc::new(MemoryStore::new());
+    let id = submitted(&store, (*parent(1, "1:2").spec).clone());
+    let executor = Brittle::new(1);
+    let world = World { executors: vec![Arc::clone(&executor) as Arc<dyn Executor>], ..world(&store) };
+    let commit = |before: &Task, after: Task| {
+        let change = Change::of(before, after, OpId(5));
+        assert_eq!(now(store.commit(vec![change], None)), [Committed::Done]);
+    };
+    let did = std::cell::Cell::new(false);
+    work_in(&world, || {
+        if stored(&store, id.child(0)).phase() == Phase::Running && !did.replace(true) {
+            let before = stored(&store, id);
+            let mut spec = (*before.spec).clone();
+            spec.fields.insert(god_core::spec::LIMIT_FIELD.to_owned(), "2h".to_owned());
+            let after = Task { spec: Arc::new(spec), rev: before.rev.next(), ..before.clone() };
+            commit(&before, after);
+            // The only core is free again.
+            let before = stored(&store, id.child(0));
+            let exit = god_core::executor::Exit {
+                cause: god_core::executor::Cause::Code(0),
+                by_request: false,
+                started: None,
+                ended: Timestamp(2),
+                cpu_us: 0,
+                max_rss: god_core::Bytes(0),
+            };
+            let after = before.after(&Event::Ended(exit), Timestamp(2)).expect("it runs");
+            commit(&before, after);
+        }
+        stored(&store, id.child(1)).phase() == Phase::Running
+    });
+    let limits = executor.limits.lock().expect("no panic under the lock").clone();
+    assert_eq!(limits, [None, Some(Seconds(7200))]);
 }

@@ -5,8 +5,8 @@ use super::fixture::{Kit, attempt, kit, kit_with, new_task, spec};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use god_core::state::{Ask, Phase};
-use god_core::store::{Changes, Committed, NewTask, PendingLimits, Seq, Store, Submitted};
-use god_core::{Event, TaskId};
+use god_core::store::{Change, Changes, Committed, NewTask, PendingLimits, Seq, Store, Submitted};
+use god_core::{Event, Task, TaskId};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,6 +64,27 @@ pub async fn what_is_at_hand_is_what_was_written(make: &impl AsyncFn(Wanted) -> 
         assert_eq!(kit.store.at_hand(task.id, god_core::Rev(99)), None, "no such version of {}", task.id);
     }
     assert_eq!(kit.store.at_hand(array.child(1), god_core::Rev(0)), None, "it was never written");
+}
+
+/// A child that is written by somebody who had read its parent before that was changed is at hand as it is stored, or not
+/// at all.
+pub async fn what_is_at_hand_of_a_child_follows_its_parent(make: &impl AsyncFn(Wanted) -> Arc<dyn Store>) {
+    let kit = kit(make).await;
+    let array = kit.submit(spec("bob", Some("3"))).await;
+    kit.step(array, &Event::Unfolded).await;
+    let child = array.child(0);
+    let stale = kit.event(&kit.get(child).await, &Event::Claimed(attempt(1)));
+    let before = kit.get(array).await;
+    let mut changed = (*before.spec).clone();
+    changed.fields.insert("stage".to_owned(), "gold".to_owned());
+    let after = Task { spec: Arc::new(changed), rev: before.rev.next(), ..before.clone() };
+    assert_eq!(kit.commit_one(Change::of(&before, after, god_core::OpId(7))).await, Committed::Done);
+    assert_eq!(kit.commit_one(stale).await, Committed::Done);
+    let stored = kit.get(child).await;
+    assert_eq!(stored.spec.fields.get("stage").map(String::as_str), Some("gold"));
+    if let Some(found) = kit.store.at_hand(child, stored.rev) {
+        assert_eq!(found, stored);
+    }
 }
 
 /// Small pages, each asked from the last one's position, give everything once.

@@ -89,6 +89,7 @@ macro_rules! contract_tests {
             every_write_gives_a_note_in_order
             notes_come_in_pages
             what_is_at_hand_is_what_was_written
+            what_is_at_hand_of_a_child_follows_its_parent
             a_position_too_old_is_told
             a_position_that_never_was_is_told
             the_bell_wakes_a_waiter

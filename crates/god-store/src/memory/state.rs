@@ -187,8 +187,9 @@ impl State {
         if self.notes.len() > self.notes_kept {
             self.notes.pop_front();
         }
-        // The counters of an array change without a new version.
-        if task.array().is_none() {
+        // The counters of an array change without a new version, and a child's specification is its parent's as that
+        // stands now.
+        if task.array().is_none() && task.parent.is_none() {
             self.recent.push_back(task.clone());
             let excess = self.recent.len().saturating_sub(RECENT);
             self.recent.drain(..excess);
