@@ -13,10 +13,6 @@ use clap::Parser;
 use god_daemon::{Kind, Overrides, Setup, front};
 use std::process::ExitCode;
 
-/// A submit is a handful of small allocations on one thread that another one frees; this allocator is made for that.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let detached = matches!(&cli.command, Command::Up(up) if up.detached);
