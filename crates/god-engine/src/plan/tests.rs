@@ -371,8 +371,7 @@ fn minutes_until_started(crowd: &Crowd, policy: impl Policy + 'static, settings:
     let mut victims: std::collections::BTreeSet<u64> = Default::default();
     for minute in 0..30 * 24 * 60 {
         yard.at = minute * MINUTE;
-        while let Some(std::cmp::Reverse((at, id))) = ends.peek().copied().filter(|end| end.0.0 <= minute) {
-            let _ = at;
+        while let Some(std::cmp::Reverse((_, id))) = ends.peek().copied().filter(|end| end.0.0 <= minute) {
             ends.pop();
             yard.end(id);
             let (ran, user, cores) = minutes[&id];
